@@ -1,0 +1,60 @@
+# One door for people and for CI. Everything is installed into .venv; nothing outside it is touched.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types fast slow bench clean
+
+help:  ## Show what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+demo: $(VENV)/.run-ready  ## Run the main job on the synthetic county
+	@echo "== demo: train, judge, score and list the synthetic county of data/synthetic"
+	@$(BIN)/dropout-risk demo
+
+test: $(VENV)/.dev-ready lint types  ## Run lint, types and all tests
+	@echo "== tests: everything, the slow ones included"
+	@$(BIN)/pytest -q -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+check: $(VENV)/.dev-ready lint types fast  ## Run the inner loop: lint, types, fast tests
+
+lint: $(VENV)/.dev-ready
+	@echo "== lint: ruff"
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(VENV)/.dev-ready
+	@echo "== types: mypy --strict"
+	@$(BIN)/mypy
+
+fast: $(VENV)/.dev-ready
+	@echo "== tests: the fast ones"
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
+
+bench: $(VENV)/.bench-ready  ## Compare with other models on real data (DATA=folder with the three files)
+	@$(BIN)/python benchmarks/accuracy.py $(if $(DATA),--data $(DATA))
+
+clean:  ## Remove what make has made
+	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .coverage
+
+# The marker files hold the install steps: a second call finds them newer than what they depend on.
+$(VENV)/.run-ready: pyproject.toml constraints.txt
+	@$(call install,[track])
+
+$(VENV)/.dev-ready: pyproject.toml constraints.txt
+	@$(call install,[dev])
+
+$(VENV)/.bench-ready: $(VENV)/.dev-ready
+	@$(call install,[dev$(comma)bench])
+
+comma := ,
+define install
+	echo "== install: the package with $(1) into $(VENV), versions from constraints.txt" && \
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12"; rm -rf $(VENV); exit 1; }; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9' && \
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.$(1)' && \
+	touch $@
+endef

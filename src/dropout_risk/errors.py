@@ -1,0 +1,83 @@
+"""Every exception that this package raises on purpose, with its HTTP status and exit code.
+
+::
+
+    DropoutRiskError                    exit 1  HTTP 500
+    ├── InputError (ValueError)         exit 2  HTTP 422  what was sent cannot be used as it is
+    │   ├── TableError                  a file or a table cannot be read
+    │   ├── ColumnsError                columns are missing, unknown or in another order
+    │   └── SettingsError               an option, or a combination of options, makes no sense
+    ├── BundleError                     exit 3  HTTP 503  a saved model is damaged or from a later version
+    ├── RegistryError                   exit 3  HTTP 503  the model registry does not answer, or lacks it
+    └── MissingExtraError (ImportError) exit 4  HTTP 500  an optional library is not installed
+
+One `except DropoutRiskError` catches all of them:
+
+>>> try:
+...     raise TableError("attendance.csv, row 7: the date is empty; fill it in or delete the row.")
+... except DropoutRiskError as error:
+...     print(error.exit_code, error)
+2 attendance.csv, row 7: the date is empty; fill it in or delete the row.
+"""
+
+
+class DropoutRiskError(Exception):
+    """Root of all errors of this package; its text is a sentence for the person who has to act."""
+
+    exit_code = 1
+    http_status = 500
+    title = "Something went wrong"
+
+
+class InputError(DropoutRiskError, ValueError):
+    """What was sent cannot be used as it is; the text says what to change."""
+
+    exit_code = 2
+    http_status = 422
+    title = "The input cannot be used as it is"
+
+
+class TableError(InputError):
+    """A file or a table cannot be read, or lacks what the job needs."""
+
+    title = "A table cannot be used"
+
+
+class ColumnsError(InputError):
+    """Columns are missing, unknown or in another order than the model learned."""
+
+    title = "The columns do not fit the model"
+
+
+class SettingsError(InputError):
+    """An option, or a combination of options, makes no sense."""
+
+    title = "The settings do not fit together"
+
+
+class BundleError(DropoutRiskError):
+    """A saved model is damaged, incomplete, or was written by a later version."""
+
+    exit_code = 3
+    http_status = 503
+    title = "The saved model cannot be used"
+
+
+class RegistryError(DropoutRiskError):
+    """The model registry does not answer, or holds no such model."""
+
+    exit_code = 3
+    http_status = 503
+    title = "The model registry cannot be used"
+
+
+class MissingExtraError(DropoutRiskError, ImportError):
+    """An optional library is not installed; the text is the command that installs it."""
+
+    exit_code = 4
+    title = "An optional library is not installed"
+
+    @classmethod
+    def of(cls, library: str, extra: str) -> "MissingExtraError":
+        """Return the error for `library`, which the extra named `extra` installs."""
+        return cls(f"This needs {library}, which is not installed: pip install 'dropout-risk[{extra}]'.")
