@@ -1,0 +1,572 @@
+"""Values as people write them, read as the schema's types; what cannot be read becomes a problem.
+
+Every distinct value of a column is read once and the result is spread over its rows, so a date that
+stands in a million rows costs one look; columns that already have the schema's type pass through.
+The words of all problems stand here too, in English and Chinese side by side.
+"""
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
+from pandas.api.types import is_string_dtype as is_text_dtype
+
+from dropout_risk.schema import DTYPES, Column, Level, Problem, Table, Tables
+
+# fmt: off
+MESSAGES: dict[str, tuple[str, str]] = {
+    # found while reading
+    "refused_column": ("religion is not recorded: delete the column.", "不登记宗教信仰：请删除该列。"),
+    "never_read": ("never needed here, so left unread: {headers}.", "此处不需要，未读取：{headers}。"),
+    "unknown_column": ("no column of the schema, so left out: {headers}; rename those that matter.",
+                       "不是已知的列，未读取：{headers}；如有需要请改列名。"),
+    "second_header": ("these mean the same column: {headers}; only the first is read, delete the others.",
+                      "下列表头含义相同：{headers}；只读取第一个，请删除其余各列。"),
+    "row_left_out": ("{count} empty or total rows are left out; nothing to do.",
+                     "空行和合计行共 {count} 行未读取；无需处理。"),
+    "unknown_file": ("left out, because neither its name nor its headers say which table it is; name it "
+                     "after one: {names}.", "无法从名称或表头判断是哪张表，未读取；请用以下名称命名：{names}。"),
+    "too_many_cells": ("the row has more cells than the header; put quotation marks around a text that "
+                       "has a comma in it.", "该行单元格多于表头；含逗号的文字请加引号。"),
+    "student_id_made": ("there is no student ID, so G and the ID number stand for it; add the column "
+                        "学籍号 where that is wrong.",
+                        "没有学籍号，以 G 加身份证件号代替；如不正确请增加“学籍号”列。"),
+    "missing_column": ("the column is missing; add it under the header {name} or {zh}.",
+                       "缺少该列；请以“{zh}”或 {name} 为表头补上。"),
+    "no_term": ("which term is it? Add a column term (学期), or give the term when reading the file.",
+                "不知道是哪个学期；请增加“学期”列，或在读取时给出学期。"),
+    "missing_value": ("the value is missing; fill it in or delete the row.",
+                      "缺少必填值；请填写或删除该行。"),
+    "not_a_date": ("{value} is not a date; write it as 2020-09-01.",
+                   "“{value}”不是日期；请写成 2020-09-01。"),
+    "not_a_number": ("{value} is not a number; write digits only, without a unit.",
+                     "“{value}”不是数字；请只写数字，不带单位。"),
+    "not_an_integer": ("{value} is not a whole number; write one.", "“{value}”不是整数；请填整数。"),
+    "not_a_boolean": ("{value} is neither yes nor no; write yes or no.",
+                      "“{value}”既不是“是”也不是“否”；请填“是”或“否”。"),
+    "not_allowed": ("{value} is not allowed here; write one of {allowed}.",
+                    "“{value}”不在允许的取值内；请填：{allowed_zh}。"),
+    "not_a_grade": ("{value} is not a grade; write a number from 1 to 9.",
+                    "“{value}”不是年级；请填 1 到 9。"),
+    "entry_year": ("{value} is a year of entry, and the stage of the school or the term is not known; "
+                   "write the grade, 1 to 9.", "“{value}”是入学年份，学段或学期未知；请直接填写年级 1 到 9。"),
+    "out_of_range": ("{value} is outside {minimum:g} to {maximum:g}; correct it (where the column may be "
+                     "empty, it is left empty).",
+                     "{value} 超出 {minimum:g} 到 {maximum:g} 的范围；请更正（选填项暂作空值）。"),
+    # found by the checks
+    "missing_table": ("the table is missing or empty; add a file named {name} or {zh}.",
+                      "缺少该表或表为空；请提供名为“{zh}”或 {name} 的文件。"),
+    "duplicate_key": ("an earlier row has the same {key}; delete one of them, or give the correction a "
+                      "later recorded_at.",
+                      "与前面某行的 {key_zh} 相同；请删除其一，或给更正行填写更晚的登记日期。"),
+    "duplicate_row": ("the row stands here more than once, word for word; delete the copies.",
+                      "该行完全重复；请删除多余的行。"),
+    "unknown_student_id": ("no usable row of students has the student ID {value}; add or correct it.",
+                           "学生表中没有可用的学籍号 {value}；请补充或更正。"),
+    "unknown_school_id": ("no usable row of schools has the school ID {value}; add or correct it.",
+                          "学校表中没有可用的学校标识码 {value}；请补充或更正。"),
+    "unknown_term": ("no usable row of terms has the term {value}; add or correct it.",
+                     "学期表中没有可用的学期 {value}；请补充或更正。"),
+    "bad_check_digit": ("the check digit of the ID number {value} is wrong; compare it with the paper.",
+                        "身份证件号 {value} 校验码不符；请与证件核对。"),
+    "excel_damaged": ("a spreadsheet has rounded the last digits of the ID number {value}; format the "
+                      "column as text and enter the number again.",
+                      "身份证件号 {value} 的末几位被表格软件改动；请将该列设为文本后重新填写。"),
+    "bad_date": ("the birth date inside the ID number {value} does not exist; compare it with the paper.",
+                 "身份证件号 {value} 中的出生日期不存在；请与证件核对。"),
+    "bad_length": ("the ID number {value} has not 18 digits (15 in old papers); compare it with the paper.",
+                   "身份证件号 {value} 不是 18 位（旧证 15 位）；请与证件核对。"),
+    "birth_mismatch": ("the birth date {value} is not the one inside the ID number; compare both with the "
+                       "paper.", "出生日期 {value} 与身份证件号不一致；请与证件核对。"),
+    "age_grade": ("the student is {value} years old on 1 September, unusual for the grade; check the birth "
+                  "date and the grade.", "9 月 1 日时年龄为 {value} 岁，与年级不符；请核对出生日期和年级。"),
+    "non_school_day": ("attendance on {value}, a day without school; check the calendar and the dates.",
+                       "{value} 不是上课日却有考勤；请核对校历和日期。"),
+    "outside_term": ("attendance on {value}, a day outside all terms; check the terms and the dates.",
+                     "考勤日期 {value} 不在任何学期内；请核对学期和日期。"),
+    "future_date": ("{value} is after the end of the last term, {end}; check it or add the term.",
+                    "{value} 晚于最后一个学期的结束日期 {end}；请核对或补充学期。"),
+    "recorded_early": ("recorded on {value}, before it happened; check both dates.",
+                       "登记日期 {value} 早于发生日期；请核对。"),
+    "no_recorded_at": ("it is not said when this became known; it defaults to the event date, so fill in "
+                       "recorded_at where records come late.",
+                       "没有登记日期，默认按发生日期处理；补录的数据请填写登记日期。"),
+    "term_order": ("the term does not end after it starts; correct start and end.",
+                   "结束日期不晚于开始日期；请更正。"),
+    "term_overlap": ("the term starts on {value}, before an earlier one has ended; correct the dates.",
+                     "开始日期 {value} 早于上一学期的结束日期；请更正。"),
+    "distance": ("{value} km to school is unlikely: metres, li, or 0 for unknown? Correct it or leave it "
+                 "empty.", "上下学距离 {value} 公里不合常理：单位是米或里，或以 0 表示未知？请更正或留空。"),
+    "too_perfect": ("not one absence in a whole term at school {value} with 30 students or more; ask "
+                    "whether the register is taken every day.",
+                    "学校 {value} 学生不少于 30 人，整学期无一人缺勤；请核实是否每天如实点名。"),
+}
+"""Kind of problem -> what is wrong and what to do next, in English and Chinese."""
+# fmt: on
+
+NAMED_ROWS = 5
+"""How many rows a grouped warning names."""
+
+_LONG_NUMBER = re.compile(r"(\d{6})(\d{4,})(\d{3}[\dXx])")
+
+
+def mask(text: str, column: str | None = None) -> str:
+    """Return `text` so that it can be shown: no name, and no ID number in full.
+
+    Parameters
+    ----------
+    text
+        A value as it stands in a table.
+    column
+        Name of its column; long numbers are masked whatever the column.
+
+    Returns
+    -------
+    str of at most 40 characters.
+
+    Examples
+    --------
+    >>> mask("513425201001011328", "id_number"), mask("G513425201001011328", "student_id")
+    ('513425********1328', 'G513425********1328')
+    >>> mask("王小明", "name"), mask("2020-13-01", "date")
+    ('王**', '2020-13-01')
+    """
+    shown = _LONG_NUMBER.sub(lambda found: found[1] + "*" * len(found[2]) + found[3], text)
+    if column == "name" or (column == "id_number" and shown == text):
+        shown = text[:1] + "*" * (len(text) - 1)
+    return shown if len(shown) <= 40 else shown[:39] + "…"
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Writes down what is wrong with one table: in which file and row, and in both languages.
+
+    Attributes
+    ----------
+    table
+        Name of the table.
+    tables
+        Where its rows came from.
+
+    Examples
+    --------
+    >>> notes = Notes("terms", Tables({}))
+    >>> print(notes.each("not_a_date", [3], column="start", values=["soon"])[0])
+    terms, row 4, column start: soon is not a date; write it as 2020-09-01.
+    >>> print(notes.grouped("recorded_early", range(9), column="recorded_at", values=["2020-09-01"])[0])
+    terms, row 1, column recorded_at: recorded on 2020-09-01, before it happened; check both dates.
+    (9 rows: 1, 2, 3, 4, 5 and 4 more)
+    """
+
+    table: str
+    tables: Tables
+
+    def whole(self, kind: str, *, level: Level = "error", file: str | None = None,
+              column: str | None = None, count: int = 1, **details: Any) -> Problem:  # fmt: skip
+        """Return a problem of the table, or of one of its columns, as a whole."""
+        english, chinese = (text.format(count=count, **details) for text in MESSAGES[kind])
+        return Problem(level, kind, self.table, english, chinese, file=file, column=column, count=count)
+
+    def each(self, kind: str, positions: Iterable[int], *, column: str | None = None,
+             values: Iterable[object] | None = None, level: Level = "error",
+             **details: Any) -> list[Problem]:  # fmt: skip
+        """Return one problem for each of the rows with index labels `positions`."""
+        positions = list(positions)
+        shown = [None] * len(positions) if values is None else [mask(_shown(value), column) for value in values]
+        english, chinese = MESSAGES[kind]
+        problems = []
+        for position, value in zip(positions, shown, strict=True):
+            file, row = self.tables.locate(self.table, position)
+            problems.append(Problem(
+                level, kind, self.table,
+                english.format(value=value, **details), chinese.format(value=value, **details),
+                file=file, row=row, column=column, value=value, position=int(position),
+            ))  # fmt: skip
+        return problems
+
+    def grouped(self, kind: str, positions: Sequence[int], *, column: str | None = None,
+                values: Iterable[object] | None = None, **details: Any) -> list[Problem]:  # fmt: skip
+        """Return one warning for all rows with index labels `positions`, which names the first of them.
+
+        `values` starts with the value of the first row; there is no problem where there are no rows.
+        """
+        if len(positions) == 0:
+            return []
+        first_value = None if values is None else [next(iter(values))]
+        first = self.each(kind, positions[:1], column=column, values=first_value, level="warning", **details)
+        if len(positions) == 1:
+            return first
+        places = [self.tables.locate(self.table, position) for position in positions[:NAMED_ROWS]]
+        rows = ", ".join(str(row) if file == places[0][0] else f"{file} {row}" for file, row in places)
+        more = len(positions) - len(places)
+        english = f" ({len(positions):,} rows: {rows}{f' and {more:,} more' if more else ''})"
+        chinese = f"（共 {len(positions):,} 行：{rows}{' 等' if more else ''}）"
+        return [replace(
+            first[0], message=first[0].message + english, message_zh=first[0].message_zh + chinese,
+            count=len(positions),
+        )]  # fmt: skip
+
+
+def _shown(value: object) -> str:
+    return value.strftime("%Y-%m-%d") if isinstance(value, date) else to_text(value)
+
+
+# ---------------------------------------------------------------------------------------- text
+
+_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\ud800-\udfff]")
+_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+
+
+def clean(text: str) -> str:
+    """Return `text` in Unicode's compatibility form (NFKC), trimmed, on one line.
+
+    Examples
+    --------
+    >>> clean("　２０２０－０９－０１ ")
+    '2020-09-01'
+    """
+    return _BLANKS.sub(" ", unicodedata.normalize("NFKC", _UNSEEN.sub("", text))).strip()
+
+
+def fold(text: str) -> str:
+    """Return `text` as it is compared with headers and with the words of the schema.
+
+    Examples
+    --------
+    >>> fold(" *上下学距离（公里） "), fold("Student ID"), fold("student_id")
+    ('上下学距离(公里)', 'studentid', 'studentid')
+    """
+    return re.sub(r"[\s_*]+", "", clean(text).casefold())
+
+
+def to_text(value: object) -> str:
+    """Return one cell as text; a whole number loses the ``.0`` that a spreadsheet gives it.
+
+    Examples
+    --------
+    >>> to_text(20110101.0), to_text(True), to_text("007")
+    ('20110101', 'True', '007')
+    """
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return _UNSEEN.sub("", str(value))
+
+
+# ---------------------------------------------------------------------------------------- one value
+
+
+class _UnreadableError(ValueError):
+    """A value that cannot be read; its text is the kind of problem."""
+
+
+_MISSING = {"", "-", "--", "/", "null", "none", "nan", "nat", "<na>", "n/a", "na", "#n/a", "不详", "未知", "空"}
+_YES = {"是", "1", "true", "yes", "y", "t", "有", "√"}
+_NO = {"否", "0", "false", "no", "n", "f", "无", "没有", "非", "×"}
+_BOARDS = {"住校", "寄宿", "住宿", "住校生", "寄宿生", "boarding", "boarder"}
+_BY_DAY = {"走读", "走读生", "day", "daypupil", "daystudent"}
+_NO_DISABILITY = {"非残疾人", "无残疾", "健全"}
+_DISABILITY = re.compile("残疾|视力|听力|言语|肢体|智力|精神|多重")
+_CODE_AND_LABEL = re.compile(r"\w{1,3}[-:.、](.+)")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?")
+_DATE = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?(?:[ T]\d{1,2}:\d{2}.*)?")
+_COMPACT_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})")
+_SERIAL_DATE = re.compile(r"([2-6]\d{4})(?:\.\d+)?")
+_SERIAL_EPOCH = date(1899, 12, 30)  # day 0 of a spreadsheet, for dates after February 1900
+_NUMERALS = {numeral: number for number, numeral in enumerate("一二三四五六七八九", start=1)}
+_GRADE = re.compile(
+    r"(?P<stage>小学?|初中?|高中?)?(?P<n>[一二三四五六七八九1-9])(?P<grade>年级)?(?P<room>\(\w{1,3}\)班?|\w{1,2}班)?"
+)
+_ENGLISH_GRADE = re.compile(r"(?:grade|year|g)?(\d{1,2})(?:(?:st|nd|rd|th)grade)?")
+_ENTRY_YEAR = re.compile(r"(?P<stage>小|初)?\D{0,2}(?P<year>20\d\d)级.*")
+_MIDDLE_DOT = re.compile(r"(?<=[\u3400-\u9fff])\s*[·•‧・∙⋅●.]\s*(?=[\u3400-\u9fff])")
+
+
+def _read_string(text: str, column: Column) -> object:
+    text = clean(text)
+    if column.name == "name":
+        return _MIDDLE_DOT.sub("·", text) or None
+    if column.role in ("key", "identity"):
+        text = text.lstrip("' ")  # the mark by which spreadsheets keep a number as text
+    return (text.replace("x", "X") if column.name == "id_number" else text) or None
+
+
+def _read_number(text: str, column: Column) -> object:
+    word = clean(text).casefold()  # not folded: "1_0" and "1 0" are no numbers
+    if word in _MISSING:
+        return None
+    if not _NUMBER.fullmatch(word) or not math.isfinite(float(word)):
+        raise _UnreadableError("not_a_number")
+    if column.kind == "integer" and not float(word).is_integer():
+        raise _UnreadableError("not_an_integer")
+    return float(word)
+
+
+def _read_boolean(text: str, column: Column) -> object:
+    word = fold(text)
+    yes = _YES | _BOARDS if column.name == "boarding" else _YES
+    no = _NO | _BY_DAY if column.name == "boarding" else _NO
+    labelled = _CODE_AND_LABEL.fullmatch(word)
+    for candidate in (word, labelled[1] if labelled else word):
+        if candidate in yes or candidate in no:
+            return candidate in yes
+        if column.name == "disability" and candidate in _NO_DISABILITY:
+            return False
+    if column.name == "disability" and _DISABILITY.search(word):
+        return True
+    if word in _MISSING:
+        return None
+    raise _UnreadableError("not_a_boolean")
+
+
+def _read_date(text: str, column: Column) -> object:
+    text = clean(text)
+    written = _DATE.fullmatch(text) or _COMPACT_DATE.fullmatch(text)
+    try:
+        if written:
+            day = date(*(int(part) for part in written.groups()))
+        elif serial := _SERIAL_DATE.fullmatch(text):
+            day = _SERIAL_EPOCH + timedelta(days=int(serial[1]))
+        elif fold(text) in _MISSING:
+            return None
+        else:
+            raise _UnreadableError("not_a_date")
+    except ValueError as error:
+        raise _UnreadableError("not_a_date") from error
+    if not 1900 <= day.year <= 2100:
+        raise _UnreadableError("not_a_date")
+    return np.datetime64(day, "us")
+
+
+def _read_category(text: str, column: Column) -> object:
+    word = fold(text)
+    labelled = _CODE_AND_LABEL.fullmatch(word)
+    for candidate in (word, labelled[1] if labelled else word):
+        for value, spellings in column.allowed.items():
+            if candidate in {fold(spelling) for spelling in (value, *spellings)}:
+                return value
+    if word in _MISSING:
+        return None
+    raise _UnreadableError("not_allowed")
+
+
+def _read_grade(text: str, column: Column) -> object:
+    word = fold(text)
+    if word in _MISSING:
+        return None
+    if english := _ENGLISH_GRADE.fullmatch(word.removesuffix(".0")):
+        return float(english[1])
+    if _ENTRY_YEAR.fullmatch(word):
+        raise _UnreadableError("entry_year")
+    found = _GRADE.fullmatch(word)
+    # "3班" names a class and "12班" too: a bare digit is a grade only beside a stage, 年级 or "(2)班"
+    if not found or not (found["stage"] or found["grade"] or (found["room"] or "").startswith("(")):
+        raise _UnreadableError("not_a_grade")
+    number = _NUMERALS.get(found["n"]) or int(found["n"])
+    years_before = {"初": 6, "高": 9}.get((found["stage"] or " ")[0], 0)
+    return float(number + years_before if number < 6 else number)
+
+
+_READERS: dict[str, Callable[[str, Column], object]] = {
+    "string": _read_string,
+    "integer": _read_number,
+    "number": _read_number,
+    "boolean": _read_boolean,
+    "date": _read_date,
+    "category": _read_category,
+}
+
+
+# ---------------------------------------------------------------------------------------- one column
+
+Faults = dict[str, NDArray[np.bool_]]
+"""Kind of problem -> which rows have it."""
+
+
+def dtype_of(column: Column) -> Any:
+    """Return the pandas dtype that `column` has after reading.
+
+    Examples
+    --------
+    >>> from dropout_risk.schema import TABLES
+    >>> dtype_of(TABLES["terms"]["start"])
+    'datetime64[us]'
+    """
+    return pd.CategoricalDtype(list(column.allowed)) if column.kind == "category" else DTYPES[column.kind]
+
+
+def coerce_column(values: pd.Series, column: Column) -> tuple[pd.Series, Faults]:
+    """Return `values` in the dtype of `column`, and which rows could not be read.
+
+    Parameters
+    ----------
+    values : Series of length n
+        Text, or values of any type.
+    column
+        What they should be.
+
+    Returns
+    -------
+    Series of length n, missing where a value is missing, unreadable or out of range
+    Faults
+        Kind of problem -> bool array of length n.
+
+    Examples
+    --------
+    >>> from dropout_risk.schema import TABLES
+    >>> values, faults = coerce_column(pd.Series(["初二(3)班", "Grade 7", "3班"]), TABLES["enrolments"]["grade"])
+    >>> values.tolist(), {kind: rows.tolist() for kind, rows in faults.items()}
+    ([8.0, 7.0, nan], {'not_a_grade': [False, False, True]})
+    """
+    typed, faults = _pass_through(values, column) or _read_distinct(values, column)
+    if column.kind in ("integer", "number"):
+        numbers = typed.to_numpy()
+        low = -np.inf if column.minimum is None else column.minimum
+        high = np.inf if column.maximum is None else column.maximum
+        outside = (numbers < low) | (numbers > high)
+        if outside.any():
+            typed, faults = typed.mask(outside), {**faults, "out_of_range": outside}
+    return typed, faults
+
+
+def _pass_through(values: pd.Series, column: Column) -> tuple[pd.Series, Faults] | None:
+    """Return a column whose type already fits, or None where the values must be read one by one."""
+    dtype = values.dtype
+    if column.kind == "date" and is_datetime64_any_dtype(dtype):
+        days = values.dt.tz_localize(None).dt.normalize()
+        return days.astype("datetime64[us]"), {}
+    if column.kind in ("integer", "number") and is_numeric_dtype(dtype) and not is_bool_dtype(dtype):
+        numbers = values.to_numpy(dtype="float64", na_value=np.nan)
+        faults = {"not_a_number": np.isinf(numbers)}
+        if column.kind == "integer":
+            faults["not_an_integer"] = (np.floor(numbers) != numbers) & ~np.isnan(numbers)
+        for wrong in faults.values():
+            numbers = np.where(wrong, np.nan, numbers)
+        return pd.Series(numbers, index=values.index), {kind: wrong for kind, wrong in faults.items() if wrong.any()}
+    if column.kind == "boolean" and is_bool_dtype(dtype):
+        return values.astype("boolean"), {}
+    if column.kind == "category" and isinstance(dtype, pd.CategoricalDtype):
+        if dtype == dtype_of(column) and list(dtype.categories) == list(column.allowed):
+            return values, {}
+        if set(dtype.categories) <= set(column.allowed):
+            return values.cat.set_categories(list(column.allowed), ordered=False), {}
+    return None
+
+
+def _read_distinct(values: pd.Series, column: Column) -> tuple[pd.Series, Faults]:
+    codes, distinct = _distinct(values)
+    read = _read_grade if column.name == "grade" else _READERS[column.kind]
+    results: list[object] = []
+    kinds: list[str] = []
+    for value in distinct:
+        try:
+            results.append(read(to_text(value), column))
+            kinds.append("")
+        except _UnreadableError as error:
+            results.append(None)
+            kinds.append(str(error))
+    if column.kind == "string" and values.dtype == dtype_of(column) and results == list(distinct):
+        return values, {}
+    # a missing value has code -1, which is the None put last
+    typed = pd.Series(pd.array([*results, None], dtype=dtype_of(column)).take(codes), index=values.index)
+    kind_of = np.array([*kinds, ""])
+    faults = {kind: np.isin(codes, np.flatnonzero(kind_of == kind)) for kind in sorted({*kinds} - {""})}
+    return typed, {kind: wrong for kind, wrong in faults.items() if wrong.any()}  # categories may be unused
+
+
+def _distinct(values: pd.Series) -> tuple[NDArray[np.intp], Iterable[object]]:
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return values.cat.codes.to_numpy().astype(np.intp), values.cat.categories
+    if values.dtype == object:  # lists and the like cannot be hashed
+        values = values.map(to_text, na_action="ignore")
+    return pd.factorize(values)
+
+
+# ---------------------------------------------------------------------------------------- one table
+
+
+def coerce_frame(
+    table: Table, raw: pd.DataFrame, notes: Notes, *, stages: pd.Series | None = None
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Return `raw` with exactly the columns and dtypes of `table`, and what could not be read.
+
+    Parameters
+    ----------
+    table
+        What the columns should be.
+    raw : DataFrame
+        Columns named as in the schema, values of any type; the index is kept.
+    notes
+        Writes the problems down.
+    stages : Series or None
+        Stage of each school by school ID: with it a year of entry (2019级) can be read as a grade.
+
+    Examples
+    --------
+    >>> from dropout_risk.schema import TERMS
+    >>> raw = pd.DataFrame({"term": ["2020-1"], "start": ["2020年9月1日"], "end": [44211]})
+    >>> frame, problems = coerce_frame(TERMS, raw, Notes("terms", Tables({})))
+    >>> frame.astype(str).to_dict("records"), problems
+    ([{'term': '2020-1', 'start': '2020-09-01', 'end': '2021-01-15'}], [])
+    """
+    columns: dict[str, pd.Series] = {}
+    problems: list[Problem] = []
+    for column in table.columns:
+        if column.name not in raw:
+            columns[column.name] = pd.Series(index=raw.index, dtype=dtype_of(column))
+            if column.required:
+                kind = "no_term" if column.name == "term" and table.name != "terms" else "missing_column"
+                problems.append(notes.whole(kind, column=column.name, name=column.name, zh=column.zh))
+            continue
+        values = raw[column.name]
+        if column.name == "grade":
+            values = _grades_from_entry_years(values, raw, stages)
+        columns[column.name], faults = coerce_column(values, column)
+        problems += _fault_problems(values, columns[column.name], faults, column=column, notes=notes)
+    return pd.DataFrame(columns, index=raw.index), problems
+
+
+def _fault_problems(raw: pd.Series, typed: pd.Series, faults: Faults, *, column: Column, notes: Notes) -> list[Problem]:
+    problems: list[Problem] = []
+    details: dict[str, Any] = {
+        "minimum": column.minimum or 0,
+        "maximum": column.maximum or 0,
+        "allowed": ", ".join(column.allowed),
+        "allowed_zh": "、".join(spellings[0] if spellings else value for value, spellings in column.allowed.items()),
+    }  # fmt: skip
+    for kind, wrong in faults.items():
+        positions, values = raw.index[wrong], list(raw[wrong])
+        write = notes.grouped if kind == "out_of_range" and not column.required else notes.each
+        problems += write(kind, list(positions), column=column.name, values=values, **details)
+    if column.required:
+        empty = typed.isna().to_numpy()
+        for wrong in faults.values():
+            empty = empty & ~wrong
+        problems += notes.each("missing_value", list(raw.index[empty]), column=column.name)
+    return problems
+
+
+def _grades_from_entry_years(grades: pd.Series, raw: pd.DataFrame, stages: pd.Series | None) -> pd.Series:
+    """Replace 2019级(2)班 by the grade, where the term and the stage of the school say which it is."""
+    if not is_text_dtype(grades.dtype) and grades.dtype != object:
+        return grades
+    parts = grades.astype("str").map(fold, na_action="ignore").str.extract(_ENTRY_YEAR)
+    rows = parts["year"].notna()
+    if not rows.any() or "term" not in raw:
+        return grades
+    school_year = raw.loc[rows, "term"].astype("str").str.extract(r"(20\d\d)")[0].astype("float64")
+    years = school_year - parts.loc[rows, "year"].astype("float64") + 1
+    base = parts.loc[rows, "stage"].map({"小": 0, "初": 6})
+    if stages is not None and "school_id" in raw:
+        by_school = stages.map({"primary": 0, "teaching_point": 0, "junior": 6}).astype("float64")
+        base = base.fillna(raw.loc[rows, "school_id"].astype("str").str.strip().map(by_school))
+    base = base.mask(base.isna() & years.between(4, 6), 0)  # nobody is in the fourth year of junior school
+    read = (years + base).dropna()
+    return grades.astype("object").where(~grades.index.isin(read.index), read.reindex(grades.index))

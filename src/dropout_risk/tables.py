@@ -1,0 +1,729 @@
+"""Read and write the canonical tables: folders, single files, workbooks, JSON records, frames.
+
+A file is known by its name (`attendance-1.csv`, `每日考勤.xlsx`), a sheet by its title, a wide roster by
+its headers. Every way in ends alike: headers are matched with the schema, then values are coerced.
+The module is long because all formats, in and out, stand together: what is written must read back alike.
+"""
+
+import contextlib
+import csv
+import io
+import os
+import re
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum
+
+from dropout_risk.coercion import Notes, clean, coerce_column, coerce_frame, fold, to_text
+from dropout_risk.errors import SettingsError, TableError
+from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES, Problem, Source, Table, Tables
+
+ROSTER = "roster"
+"""What a wide register export (学籍导出), one row a student, is called among the tables."""
+
+ROSTER_TABLES = ("students", "enrolments", "households")
+"""The tables into which a roster is spread."""
+
+_ROSTER_WORDS = ("roster", "名册", "学籍导出")
+_HEADER_ROWS = 20  # titles and notes above the header never take more rows
+_TOTAL = re.compile(r"(合计|总计|小计|(grand|sub)?total)[:：]?")
+_CODES_UNDER = {  # under these headers 1 and 2 do not mean yes and no
+    "就读方式": {"1": "走读", "2": "住校"},
+    "残疾类型": dict.fromkeys("1234567", "是"),
+    "残疾人类型": dict.fromkeys("1234567", "是"),
+}
+_FORMATS = {"attendance": "parquet", "grades": "parquet"}
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """Cells as read: text, header among them (CSV, workbook), or typed columns (Parquet, frames)."""
+
+    file: str | None
+    titles: tuple[str, ...]
+    cells: pd.DataFrame
+    headers: tuple[str, ...] | None = None
+    delimited: bool = False  # CSV: a cell beyond the header tells of a comma in a text
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Rows of one table from one sheet; index labels count the rows below the header."""
+
+    table: str
+    cells: pd.DataFrame
+    file: str | None
+    first_row: int
+    length: int
+    overlong: NDArray[np.intp]
+    """Positions of rows with more cells than the header."""
+
+
+# ------------------------------------------------------------------------------------ ways in
+
+
+def read_tables(path: str | Path, *, term: str | None = None) -> Tables:
+    r"""Read the canonical tables from a folder or a single file.
+
+    Parameters
+    ----------
+    path
+        A folder of CSV (UTF-8 or GB18030), Parquet and Excel files, or one such file. Files, or sheets,
+        are found by the name of their table in English or Chinese, with or without a suffix
+        (``attendance_2019-2020-1.parquet``); several files of one table are put together. A wide roster
+        (花名册, 学籍导出) is spread into students, enrolments and households.
+    term
+        The term of rows in files without a term column.
+
+    Returns
+    -------
+    Tables, whose `problems` tell of every value that could not be read.
+
+    Raises
+    ------
+    TableError
+        If a file cannot be read at all, or none is recognised; its text names every such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "学期.csv").write_text("学期,开始日期,结束日期\n2020-1,2020年9月1日,20210115\n", "gb18030")
+    >>> read_tables(folder)["terms"].astype(str).values.tolist()
+    [['2020-1', '2020-09-01', '2021-01-15']]
+    """
+    path = Path(path)
+    pieces: list[_Piece] = []
+    problems: list[Problem] = []
+    failures: list[str] = []
+    unknown: list[str] = []
+    for file in _data_files(path):
+        try:
+            for sheet in _READERS[file.suffix.lower()](file):
+                name = _identify(sheet, alone=path.is_file())
+                if name is None:
+                    unknown.append(str(sheet.file))
+                    continue
+                found, notes = _split(sheet, name, term=term)
+                pieces, problems = pieces + found, problems + notes
+        except TableError as error:
+            failures.append(str(error))
+    if not pieces and not failures:
+        seen = ", ".join(unknown) or "no CSV, Parquet or Excel file"
+        failures.append(f"{path}: no table is recognised (seen: {seen}); name the files {_expected_names()}.")
+    if failures:
+        raise TableError("\n".join(failures))
+    problems += [
+        Notes("", Tables({})).whole("unknown_file", level="warning", file=file, names=_expected_names())
+        for file in unknown
+    ]
+    return _assemble(pieces, problems)
+
+
+def make_tables(frames: Mapping[str, pd.DataFrame], *, oracle: pd.DataFrame | None = None) -> Tables:
+    """Return the canonical tables from frames made in Python, read as strictly as files are.
+
+    Parameters
+    ----------
+    frames : mapping of table name to DataFrame
+        Any headers that files may have, any dtypes; ``roster`` is spread over its three tables.
+    oracle : DataFrame or None
+        For synthetic data only: the true risk, columns ``student_id, term, risk``.
+
+    Raises
+    ------
+    TableError
+        If a name is not that of a table.
+
+    Examples
+    --------
+    >>> tables = make_tables({"terms": pd.DataFrame({"学期": ["2020-1"], "start": ["2020/9/1"], "end": ["?"]})})
+    >>> print(tables["terms"]["start"][0].date(), *tables.problems)
+    2020-09-01 terms, row 1, column end: ? is not a date; write it as 2020-09-01.
+    """
+    unknown = sorted(set(frames) - {*TABLES, ROSTER})
+    if unknown:
+        raise TableError(f"There is no table {', '.join(unknown)}; the tables are {', '.join([*TABLES, ROSTER])}.")
+    pieces: list[_Piece] = []
+    problems: list[Problem] = []
+    for name, frame in frames.items():
+        sheet = _Sheet(None, (name,), frame.reset_index(drop=True), tuple(map(str, frame.columns)))
+        found, notes = _split(sheet, name, term=None)
+        pieces, problems = pieces + found, problems + notes
+    return _assemble(pieces, problems, oracle=oracle)
+
+
+def tables_from_records(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tables:
+    """Return the canonical tables from lists of records, as a JSON body carries them.
+
+    Problems count the records of a list from 1.
+
+    Raises
+    ------
+    TableError
+        If a name is not that of a table, or a list holds something else than records.
+
+    Examples
+    --------
+    >>> tables = tables_from_records({"terms": [{"term": "2020-1", "start": "2020-09-01", "end": None}]})
+    >>> print(*tables.problems)
+    terms, row 1, column end: the value is missing; fill it in or delete the row.
+    """
+    wrong = [
+        name
+        for name, rows in records.items()
+        if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows)
+    ]
+    if wrong:
+        raise TableError(f"{', '.join(wrong)}: a table is a list of records, each with named values.")
+    frames = {
+        name: pd.DataFrame([{clean(str(key)): _scalar(row[key]) for key in row} for row in rows], dtype="object")
+        for name, rows in records.items()
+    }
+    return make_tables(frames)
+
+
+def _scalar(value: object) -> object:
+    return to_text(value) if isinstance(value, list | dict) else value
+
+
+def read_flat(path: str | Path) -> pd.DataFrame:
+    r"""Read somebody's own flat table: any columns, one header row, from CSV, Parquet or Excel.
+
+    Returns
+    -------
+    DataFrame
+        Columns of numbers are numeric, columns of true and false boolean, other text is categorical.
+
+    Raises
+    ------
+    TableError
+        If the file cannot be read, has no rows, or has two columns of one name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "flat.csv"
+    >>> _ = file.write_text("age,route,left\n13,bus,true\n,walk,false\n")
+    >>> read_flat(file).dtypes.astype(str).to_dict()
+    {'age': 'float64', 'route': 'category', 'left': 'bool'}
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise TableError(f"{path}: this is a folder; a flat table is one file.")
+    sheets = [sheet for file in _data_files(path) for sheet in _READERS[file.suffix.lower()](file)]
+    if len(sheets) != 1:
+        raise TableError(f"{path}: a flat table has one sheet; keep only that one.")
+    cells, headers = sheets[0].cells, sheets[0].headers
+    if headers is None:
+        cells = cells[cells.apply(lambda column: column.str.strip() != "").any(axis=1)]
+        if cells.empty:
+            raise TableError(f"{path.name}: the file is empty.")
+        headers, cells = tuple(map(clean, cells.iloc[0])), cells.iloc[1:].reset_index(drop=True)
+    named = [index for index, header in enumerate(headers) if header]
+    twice = sorted({headers[index] for index in named if headers.count(headers[index]) > 1})
+    if twice:
+        raise TableError(f"{path.name}: two columns have the same header ({', '.join(twice)}); rename one of them.")
+    if cells.empty:
+        raise TableError(f"{path.name}: there are no rows below the header.")
+    return pd.DataFrame({headers[index]: _flat_column(cells.iloc[:, index]) for index in named})
+
+
+def _flat_column(values: pd.Series) -> pd.Series:
+    text = isinstance(values.dtype, pd.CategoricalDtype | pd.StringDtype) or values.dtype == object
+    if not text:
+        return values
+    words = values.map(to_text, na_action="ignore").astype("str").map(clean, na_action="ignore")
+    words = words.mask(words.str.casefold().isin(["", "na", "n/a", "nan", "null", "none"]))
+    with contextlib.suppress(ValueError):
+        return pd.to_numeric(words)
+    if words.str.casefold().isin(["true", "false"]).all():
+        return words.str.casefold() == "true"
+    return words.astype("category")
+
+
+# ------------------------------------------------------------------------------------ files and sheets
+
+
+def _data_files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise TableError(f"{path}: there is no such file or folder.")
+    if path.is_dir():
+        files = sorted(path.iterdir(), key=lambda file: file.name)
+        return [file for file in files if file.suffix.lower() in _READERS and file.name[0] not in ".~"]
+    if path.suffix.lower() not in _READERS:
+        raise TableError(f"{path.name}: this kind of file is not read; save it as {', '.join(_READERS)}.")
+    return [path]
+
+
+def _read_csv(path: Path) -> list[_Sheet]:
+    text = _decode(path.name, _bytes(path))
+    if not text.strip():
+        raise TableError(f"{path.name}: the file is empty.")
+    delimiter = max(",\t;", key=text[:4096].count)
+
+    def records() -> Iterator[list[str]]:
+        return csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
+
+    try:
+        width = max(1, *map(len, islice(records(), _HEADER_ROWS)))
+        try:
+            cells = pd.read_csv(
+                io.StringIO(text), sep=delimiter, header=None, names=list(range(width)), index_col=False,
+                dtype="str", na_filter=False, skip_blank_lines=False,
+            )  # fmt: skip
+        except pd.errors.ParserError:  # a later row is longer than the first ones
+            rows = list(records())
+            width = max(map(len, rows))
+            cells = pd.DataFrame([row + [""] * (width - len(row)) for row in rows], dtype="str")
+    except csv.Error as error:
+        raise TableError(
+            f"{path.name}: the file is not a proper CSV file ({error}); look for a quotation mark that is "
+            "opened and not closed."
+        ) from error
+    return [_Sheet(path.name, (path.stem,), cells, delimited=True)]
+
+
+def _decode(file: str, raw: bytes) -> str:
+    """Decode strictly: as the encoding in which more headers are recognised, UTF-8 first."""
+    utf8_hits, gb_hits = (_header_hits(raw[:65536], encoding) for encoding in ("utf-8-sig", "gb18030"))
+    encodings = ["utf-8-sig", "gb18030"]
+    if gb_hits > utf8_hits:
+        encodings = ["gb18030"]
+    elif utf8_hits > gb_hits or _is_mostly_utf8(raw):
+        encodings = ["utf-8-sig"]
+    bad_byte = 0
+    for encoding in encodings:
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError as error:
+            bad_byte = max(bad_byte, error.start)
+    row = raw.count(b"\n", 0, bad_byte) + 1
+    raise TableError(
+        f"{file}, row {row}: a character is neither UTF-8 nor GB18030, the file is damaged there or is not "
+        "a text file; save it again as CSV UTF-8."
+    )
+
+
+def _header_hits(head: bytes, encoding: str) -> int:
+    words = re.split(r'[,;\t\r\n"]', head.decode(encoding, "replace"))
+    return len({fold(word) for word in islice(words, 2000)} & _headers_of(tuple(TABLES)))
+
+
+def _is_mostly_utf8(raw: bytes) -> bool:
+    text = raw.decode("utf-8-sig", "replace")
+    bad = text.count("\ufffd")
+    return len(text) - len(text.encode("ascii", "ignore")) - bad > bad
+
+
+def _read_parquet(path: Path) -> list[_Sheet]:
+    try:
+        text = [field.name for field in pq.read_schema(path) if pa.types.is_string(field.type)]
+        with pq.ParquetFile(path, read_dictionary=text) as file:
+            data = file.read().replace_schema_metadata(None)
+        data.validate(full=True)  # damaged text would be found only when it is looked at
+        cells = data.to_pandas(date_as_object=False)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise TableError(f"{path.name}: the Parquet file is damaged or not one; write it again.") from error
+    return [_Sheet(path.name, (path.stem,), cells, tuple(data.column_names))]
+
+
+def _read_workbook(path: Path) -> list[_Sheet]:
+    try:
+        with CalamineWorkbook.from_filelike(io.BytesIO(_bytes(path))) as book:
+            titles = [meta.name for meta in book.sheets_metadata if meta.typ == SheetTypeEnum.WorkSheet]
+            grids = {title: _grid(book.get_sheet_by_name(title)) for title in titles}
+    except PasswordError as error:
+        raise TableError(f"{path.name}: the workbook has a password; save it without one.") from error
+    except (CalamineError, OSError) as error:
+        raise TableError(
+            f"{path.name}: this is not an Excel workbook, or it is damaged (a Word file or a web page under "
+            "another name?); open it and save it as .xlsx."
+        ) from error
+    filled = {title: grid for title, grid in grids.items() if grid.size}
+    if not filled:
+        raise TableError(f"{path.name}: the workbook is empty.")
+    several = len(filled) > 1
+    return [
+        _Sheet(f"{path.name} [{title}]" if several else path.name, (title, path.stem), grid)
+        for title, grid in filled.items()
+    ]
+
+
+def _grid(sheet: CalamineSheet) -> pd.DataFrame:
+    rows = [["" if cell is None else to_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
+    for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():
+        for row in rows[top : bottom + 1]:
+            row[left : right + 1] = rows[top][left : left + 1] * len(row[left : right + 1])
+    return pd.DataFrame(rows, dtype="str")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise TableError(f"{path.name}: the file cannot be opened ({error.strerror}).") from error
+    if not raw.strip():
+        raise TableError(f"{path.name}: the file is empty.")
+    return raw
+
+
+_READERS: dict[str, Callable[[Path], list[_Sheet]]] = {
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+    ".xlsx": _read_workbook,
+    ".xls": _read_workbook,
+}
+
+
+# ------------------------------------------------------------------------------------ which table, which header
+
+
+@cache
+def _names_of_tables() -> dict[str, str]:
+    names = {
+        clean(name).casefold(): table.name
+        for table in TABLES.values()
+        for name in (table.name, table.zh, *table.aliases)
+    }
+    return dict(sorted(names.items(), key=lambda item: -len(item[0])))  # attendance_counts before attendance
+
+
+def _expected_names() -> str:
+    return ", ".join(f"{table.name} ({table.zh})" for table in TABLES.values())
+
+
+@cache
+def _headers_of(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(fold(header) for name in names for column in TABLES[name].columns for header in column.headers)
+
+
+def _tables_of(name: str) -> tuple[str, ...]:
+    return ROSTER_TABLES if name == ROSTER else (name,)
+
+
+def _table_named(title: str) -> str | None:
+    title = clean(title).casefold()
+    if any(word in title for word in _ROSTER_WORDS):
+        return ROSTER
+    for name, table in _names_of_tables().items():
+        if re.fullmatch(rf"{re.escape(name)}([-_ .(\d].*)?", title):
+            return table
+    return None
+
+
+def _identify(sheet: _Sheet, *, alone: bool) -> str | None:
+    """Return the table that the sheet holds: by its own title, its file's name, or a roster's headers."""
+    named = _table_named(sheet.titles[0])
+    if named is None and len(sheet.titles) > 1:  # a workbook may hold notes beside its table
+        named = _table_named(sheet.titles[1])
+        if named is not None and _header_row(sheet, _tables_of(named)) is None:
+            return None
+    may_be_roster = named is None or (alone and named in ROSTER_TABLES)
+    return ROSTER if may_be_roster and _is_roster(sheet) else named
+
+
+def _is_roster(sheet: _Sheet) -> bool:
+    row = _header_row(sheet, ROSTER_TABLES)
+    if row is None:
+        return False
+    headers = set(map(fold, _headers(sheet, row)))
+    others = {name: tuple(other for other in ROSTER_TABLES if other != name) for name in ROSTER_TABLES}
+    fitting = [name for name in ROSTER_TABLES if headers & (_headers_of((name,)) - _headers_of(others[name]))]
+    return len(fitting) > 1
+
+
+def _headers(sheet: _Sheet, row: int) -> tuple[str, ...]:
+    return sheet.headers if sheet.headers is not None else tuple(map(str, sheet.cells.iloc[row]))
+
+
+def _header_row(sheet: _Sheet, names: tuple[str, ...]) -> int | None:
+    """Return the position of the row that holds the headers, -1 where they stand apart, None without."""
+    if sheet.headers is not None:
+        return -1
+    known = _headers_of(names)
+    hits = [len({fold(str(cell)) for cell in row} & known) for row in sheet.cells[:_HEADER_ROWS].to_numpy()]
+    return int(np.argmax(hits)) if max(hits, default=0) >= 2 else None
+
+
+# ------------------------------------------------------------------------------------ from sheets to tables
+
+
+def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece], list[Problem]]:
+    """Return the rows of each table in `sheet`, columns named as in the schema, values still as read."""
+    names = _tables_of(name)
+    row = _header_row(sheet, names)
+    if row is None:
+        wanted = ", ".join(f"{column.zh} ({column.name})" for column in TABLES[names[0]].columns[:4])
+        raise TableError(
+            f"{sheet.file}: no header of the table {name} in the first {_HEADER_ROWS} rows; put headers such "
+            f"as {wanted} above the columns."
+        )
+    headers = [clean(header) for header in _headers(sheet, row)]
+    cells = sheet.cells.iloc[row + 1 :].reset_index(drop=True)
+    notes = Notes(names[0], Tables({}))
+    problems = _header_problems(headers, names, notes=notes, file=sheet.file)
+    out = _left_out(cells) if sheet.headers is None else np.zeros(len(cells), dtype=bool)
+    place = (sheet.file, row + 2, len(cells), _overlong_rows(sheet, cells, headers=headers, left_out=out))
+    if out.any():
+        problems.append(notes.whole("row_left_out", level="warning", file=sheet.file, count=int(out.sum())))
+        cells = cells[~out]
+    if name != ROSTER:
+        return [_Piece(name, _named_columns(cells, headers, TABLES[name], term=term), *place)], problems
+    frames = {table: _named_columns(cells, headers, TABLES[table], term=term) for table in names}
+    ids = _ids_from_id_numbers(frames["students"])
+    if ids is not None:
+        problems.append(notes.whole("student_id_made", level="warning", file=sheet.file, column="student_id"))
+        frames = {table: frame.assign(student_id=ids) for table, frame in frames.items()}
+    if set(frames["households"]) <= {"student_id", "recorded_at"}:
+        del frames["households"]
+    for table in {"students", "households"} & set(frames):
+        frames[table] = frames[table].drop_duplicates()  # a student stands there once for every term
+    return [_Piece(table, frame, *place) for table, frame in frames.items()], problems
+
+
+def _overlong_rows(
+    sheet: _Sheet, cells: pd.DataFrame, *, headers: Sequence[str], left_out: NDArray[np.bool_]
+) -> NDArray[np.intp]:
+    if not sheet.delimited:
+        return np.empty(0, dtype=np.intp)
+    width = 1 + max(place for place, header in enumerate(headers) if header)
+    return np.flatnonzero((cells.iloc[:, width:] != "").any(axis=1) & ~left_out)
+
+
+def _named_columns(cells: pd.DataFrame, headers: Sequence[str], table: Table, *, term: str | None) -> pd.DataFrame:
+    """Return the columns of `cells` that belong to `table`, under the schema's names."""
+    places = {column: at[0] for column, at in _match(headers, table).items()}
+    columns = {column: _with_codes_read(cells.iloc[:, at], headers[at]) for column, at in places.items()}
+    frame = pd.DataFrame(columns, index=cells.index)
+    if term is not None and "term" in table.names and table.name != "terms" and "term" not in frame:
+        frame["term"] = term
+    return frame
+
+
+def _match(headers: Sequence[str], table: Table) -> dict[str, list[int]]:
+    """Return, for each column found, where its headers stand: the schema's favourite first."""
+    folded = [fold(header) for header in headers]
+    found = {}
+    for column in table.columns:
+        spellings = list(dict.fromkeys(map(fold, column.headers)))
+        places = [place for place, header in enumerate(folded) if header in spellings]
+        if places:
+            found[column.name] = sorted(places, key=lambda place: spellings.index(folded[place]))
+    return found
+
+
+def _header_problems(
+    headers: Sequence[str], names: tuple[str, ...], *, notes: Notes, file: str | None
+) -> list[Problem]:
+    refused = [header for header in headers if any(fold(word) in fold(header) for word in REFUSED_HEADERS)]
+    problems = [notes.whole("refused_column", file=file, column=header) for header in refused]
+    rest = [header for header in headers if header and header not in refused]
+    never = [header for header in rest if fold(header) in map(fold, NEVER_READ_HEADERS)]
+    known = _headers_of(names)
+    unknown = [header for header in rest if fold(header) not in known and header not in never]
+    for kind, left in (("never_read", never), ("unknown_column", unknown)):
+        if left:
+            problems.append(notes.whole(kind, level="warning", file=file, headers=", ".join(left), count=len(left)))
+    places = {column: at for name in names for column, at in _match(headers, TABLES[name]).items() if len(at) > 1}
+    for column, at in places.items():
+        same = ", ".join(headers[place] for place in at)
+        problems.append(notes.whole("second_header", level="warning", file=file, column=column, headers=same))
+    return problems
+
+
+def _left_out(cells: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows are empty or start with 合计; only text is looked at."""
+    out = np.zeros(len(cells), dtype=bool)
+    undecided = np.arange(len(cells))
+    for index in range(cells.shape[1]):
+        words = cells.iloc[undecided, index].str.strip()
+        likely = words[words.str.contains("计|total", case=False)]
+        is_total = np.array([bool(_TOTAL.fullmatch(fold(word))) for word in likely], dtype=bool)
+        out[likely.index[is_total]] = True
+        undecided = undecided[(words == "").to_numpy()]
+    out[undecided] = True
+    return out
+
+
+def _with_codes_read(values: pd.Series, header: str) -> pd.Series:
+    codes = _CODES_UNDER.get(header)
+    if codes is None:
+        return values
+    return values.map(lambda value: codes.get(clean(to_text(value)), value), na_action="ignore")
+
+
+def _ids_from_id_numbers(students: pd.DataFrame) -> pd.Series | None:
+    """Return G + ID number, the usual form of a student ID, where a roster has no student IDs."""
+    if "student_id" in students or "id_number" not in students:
+        return None
+    numbers = coerce_column(students["id_number"], TABLES["students"]["id_number"])[0]
+    return "G" + numbers
+
+
+def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: pd.DataFrame | None = None) -> Tables:
+    frames: dict[str, pd.DataFrame] = {}
+    sources: dict[str, tuple[Source, ...]] = {}
+    problems = list(problems)
+    for name, table in TABLES.items():
+        own = [piece for piece in pieces if piece.table == name]
+        if not own:
+            continue
+        firsts = np.cumsum([0, *(piece.length for piece in own)]).tolist()
+        placed = list(zip(own, firsts, strict=False))
+        sources[name] = tuple(
+            Source(piece.file, first=first, count=piece.length, first_row=piece.first_row)
+            for piece, first in placed
+            if piece.file is not None
+        )
+        raw = [piece.cells.set_axis(piece.cells.index + first) for piece, first in placed]
+        notes = Notes(name, Tables({}, sources=sources))
+        schools = frames.get("schools")
+        frames[name], found = coerce_frame(
+            table,
+            raw[0] if len(raw) == 1 else pd.concat(raw),
+            notes,
+            stages=None if schools is None else schools.drop_duplicates("school_id").set_index("school_id")["stage"],
+        )
+        problems += found
+        for piece, first in placed:
+            problems += notes.each("too_many_cells", (piece.overlong + first).tolist())
+    return Tables(frames, problems=tuple(problems), sources=sources, oracle=oracle)
+
+
+# ------------------------------------------------------------------------------------ ways out
+
+
+def write_tables(
+    tables: Tables,
+    folder: str | Path,
+    *,
+    formats: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    r"""Write every table to its own file; the same tables always give the same bytes.
+
+    Parameters
+    ----------
+    tables
+        What to write; the oracle of synthetic data is no table and is not written.
+    folder
+        Is made if need be. All files are written beside it first and then moved into place.
+    formats : mapping of table name to ``csv`` or ``parquet``
+        Default: Parquet for attendance and grades, CSV for the others.
+    overwrite
+        Whether a folder that holds other files may be written to; files that would be read as one of
+        the tables are then removed.
+
+    Returns
+    -------
+    list of Path, in the order of the schema.
+
+    Raises
+    ------
+    TableError
+        If the folder holds other files and `overwrite` is false.
+    SettingsError
+        If a format is not known.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> tables = make_tables({"terms": pd.DataFrame({"term": ["2020-1"], "start": ["20200901"], "end": ["20210115"]})})
+    >>> [file] = write_tables(tables, Path(tempfile.mkdtemp()) / "county")
+    >>> file.name, file.read_text()
+    ('terms.csv', 'term,start,end\n2020-1,2020-09-01,2021-01-15\n')
+    """
+    folder = Path(folder)
+    chosen = {**_FORMATS, **(formats or {})}
+    wrong = [f"{name}={form}" for name, form in chosen.items() if name not in TABLES or f".{form}" not in _WRITERS]
+    if wrong:
+        raise SettingsError(f"formats: {', '.join(wrong)} cannot be written; give a table csv or parquet.")
+    files = {f"{name}.{chosen.get(name, 'csv')}": name for name in TABLES if name in tables}
+    if folder.exists() and not folder.is_dir():
+        raise TableError(f"{folder}: this is a file; give a folder.")
+    others = sorted({file.name for file in folder.iterdir()} - set(files)) if folder.exists() else []
+    if others and not overwrite:
+        raise TableError(
+            f"{folder}: the folder holds other files ({', '.join(others[:5])}); choose an empty folder, or "
+            "allow overwriting."
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as fresh:
+        for file, name in files.items():
+            _WRITERS[Path(file).suffix](tables[name], TABLES[name], Path(fresh, file))
+        folder.mkdir(exist_ok=True)
+        for other in map(Path, others):
+            if other.suffix.lower() in _READERS and _table_named(other.stem):
+                (folder / other).unlink()  # it would be read together with the new files
+        for file in files:
+            os.replace(Path(fresh, file), folder / file)
+    return [folder / file for file in files]
+
+
+def _write_csv(frame: pd.DataFrame, table: Table, path: Path) -> None:
+    written = frame.copy()
+    for column in table.columns:
+        if column.kind == "boolean":
+            written[column.name] = frame[column.name].map({True: "true", False: "false"})
+        elif column.kind == "integer":
+            written[column.name] = frame[column.name].astype("Int64")
+    written.to_csv(path, index=False, date_format="%Y-%m-%d", lineterminator="\n", encoding="utf-8")
+
+
+_ARROW_TYPES = {
+    "string": pa.string(),
+    "category": pa.string(),
+    "integer": pa.float64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+}
+
+
+def _write_parquet(frame: pd.DataFrame, table: Table, path: Path) -> None:
+    schema = pa.schema([(column.name, _ARROW_TYPES[column.kind]) for column in table.columns])
+    data = pa.Table.from_pandas(frame, schema=schema, preserve_index=False)
+    pq.write_table(data.replace_schema_metadata(None), path, compression="zstd")
+
+
+_WRITERS = {".csv": _write_csv, ".parquet": _write_parquet}
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a name beside `path` to write to; it becomes `path` when all went well, and goes away otherwise.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "report.txt"
+    >>> with atomic_path(path) as fresh:
+    ...     _ = fresh.write_text("whole or not at all")
+    >>> [file.name for file in path.parent.iterdir()]
+    ['report.txt']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield fresh
+        os.replace(fresh, path)
+    finally:
+        if fresh.is_dir():
+            shutil.rmtree(fresh)
+        else:
+            fresh.unlink(missing_ok=True)
