@@ -1,0 +1,325 @@
+"""What was known on a given day: terms, the cut at an as-of date, and the students at risk on it.
+
+This is the only module that decides what may be seen. It cuts before any join: a fact passes when it
+had happened *and* had been recorded by the as-of date (`recorded_at`, the knowledge date, rules).
+"""
+
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from dropout_risk.errors import SettingsError, TableError
+from dropout_risk.schema import TABLES, Tables
+
+FINAL_GRADE = 9
+"""The last grade of compulsory education."""
+
+EXITS = ("dropout", "transfer_out", "suspended", "graduated", "died", "emigrated")
+"""Status changes that end a student's presence."""
+
+
+def to_day(value: str | date | pd.Timestamp) -> pd.Timestamp:
+    """Return a day given as text, date or timestamp.
+
+    Raises
+    ------
+    SettingsError
+        If `value` is not a day.
+
+    Examples
+    --------
+    >>> to_day("2020-01-17")
+    Timestamp('2020-01-17 00:00:00')
+    """
+    try:
+        day = pd.Timestamp(value)
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"{value!r} is not a date; write it as 2020-01-17.") from error
+    if pd.isna(day):
+        raise SettingsError(f"{value!r} is not a date; write it as 2020-01-17.")
+    return day.tz_localize(None).normalize()
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of a county in the order of time.
+
+    Attributes
+    ----------
+    names : list of str
+    starts, ends : DatetimeIndex, first and last day of each term
+
+    Examples
+    --------
+    >>> starts, ends = ["2019-09-01", "2020-02-20"], ["2020-01-17", "2020-07-10"]
+    >>> frame = pd.DataFrame({"term": ["2020-1", "2020-2"], "start": starts, "end": ends})
+    >>> terms = Terms.of(Tables({"terms": frame}))
+    >>> terms.at("2020-02-01"), terms.after("2020-1", 1), terms.ends_school_year("2020-2")
+    ('2020-1', ['2020-2'], True)
+    """
+
+    names: list[str]
+    starts: pd.DatetimeIndex
+    ends: pd.DatetimeIndex
+
+    @classmethod
+    def of(cls, tables: Tables) -> "Terms":
+        """Read the terms of `tables`."""
+        frame = tables.get_frame("terms").dropna(subset=["term", "start", "end"]).sort_values("start")
+        if frame.empty:
+            raise TableError("The table terms has no usable row; give each term its name, start and end.")
+        return cls(list(frame["term"]), pd.DatetimeIndex(frame["start"]), pd.DatetimeIndex(frame["end"]))
+
+    def at(self, as_of: str | date | pd.Timestamp) -> str:
+        """Return the term that is running on `as_of`, or the last one before it."""
+        position = int(self.starts.searchsorted(to_day(as_of), side="right")) - 1
+        if position < 0:
+            raise SettingsError(
+                f"The as-of date {to_day(as_of).date()} lies before the first term, which starts on "
+                f"{self.starts[0].date()}; choose a later date."
+            )
+        return self.names[position]
+
+    def start(self, term: str) -> pd.Timestamp:
+        """Return the first day of `term`."""
+        return self.starts[self.names.index(term)]
+
+    def end(self, term: str) -> pd.Timestamp:
+        """Return the last day of `term`."""
+        return self.ends[self.names.index(term)]
+
+    def after(self, term: str, count: int) -> list[str]:
+        """Return up to `count` terms that follow `term`."""
+        position = self.names.index(term) + 1
+        return self.names[position : position + count]
+
+    def before(self, term: str) -> list[str]:
+        """Return all terms before `term`, the nearest last."""
+        return self.names[: self.names.index(term)]
+
+    def ends_school_year(self, term: str) -> bool:
+        """Return whether the summer holiday, and with it the change of grade, follows `term`."""
+        return bool(5 <= self.end(term).month <= 8)
+
+
+def event_dates(tables: Tables, name: str) -> pd.Series:
+    """Return when each fact of table `name` happened: its own date, else the start or end of its term.
+
+    Returns
+    -------
+    Series of datetimes, index as the table's; NaT where nothing is known.
+    """
+    table, frame = TABLES[name], tables[name]
+    dates = frame[table.event] if table.event else pd.Series(pd.NaT, frame.index, dtype="datetime64[us]")
+    if table.event_fallback and dates.isna().any():
+        terms = Terms.of(tables)
+        days = terms.starts if table.event_fallback == "term_start" else terms.ends
+        dates = dates.fillna(frame["term"].map(dict(zip(terms.names, days, strict=True))))
+    return dates
+
+
+def cut(tables: Tables, as_of: str | date | pd.Timestamp) -> Tables:
+    """Return what was known on `as_of`: facts that had happened and had been recorded by that day.
+
+    Of several records with one key the one recorded last wins; a date that was still to come
+    (the end of a poverty status, the confirmation of an arrival) is blanked out.
+
+    Parameters
+    ----------
+    tables
+        The canonical tables.
+    as_of
+        The last day that may be known, included.
+
+    Examples
+    --------
+    >>> from dropout_risk.synthetic import make_county
+    >>> tables = make_county(200, terms=2, seed=1)
+    >>> early = cut(tables, "2019-10-01")
+    >>> bool((early["attendance"]["date"] <= "2019-10-01").all())
+    True
+
+    Notes
+    -----
+    A missing `recorded_at` counts as recorded on the day of the event. Terms, schools, birth dates and
+    planned school days carry no date of knowledge and pass. A row that is edited in place (a `valid_to`
+    filled in later) shows the edit from its day on: hand in corrections as rows with their own date.
+    """
+    day = to_day(as_of)
+    frames = {
+        name: _known(tables, name, day)
+        for name in tables
+        if TABLES[name].has_recorded_at  # the other tables do not change with time
+    }
+    if "households" in frames:
+        # A status holds on its last day: an end on the day itself is still to come.
+        frames["households"] = _blank_after(frames["households"], "valid_to", day - pd.Timedelta(days=1))
+    if "status_changes" in frames:
+        frames["status_changes"] = _blank_after(frames["status_changes"], "arrival_date", day)
+    return tables.replace(**frames)
+
+
+def _known(tables: Tables, name: str, day: pd.Timestamp) -> pd.DataFrame:
+    frame, happened = tables[name], event_dates(tables, name)
+    recorded = frame["recorded_at"]
+    seen = (recorded.isna() | (recorded <= day)) & (happened.isna() | (happened <= day))
+    known = frame[seen].assign(recorded_at=recorded.fillna(happened)[seen])
+    return latest_records(known, TABLES[name].key)
+
+
+def attendance_between(tables: Tables, start: pd.Timestamp, end: pd.Timestamp) -> Tables:
+    """Return `tables` with the daily attendance of these days only, to spare what follows the long past."""
+    if "attendance" not in tables:
+        return tables
+    attendance = tables["attendance"]
+    return tables.replace(attendance=attendance[attendance["date"].between(start, end)])
+
+
+def latest(tables: Tables) -> Tables:
+    """Return all tables with corrections carried out: of records with one key the one recorded last."""
+    last = pd.Timestamp.max.floor("D").as_unit("us")
+    return tables.replace(**{name: _known(tables, name, last) for name in tables if TABLES[name].has_recorded_at})
+
+
+def latest_records(frame: pd.DataFrame, key: tuple[str, ...]) -> pd.DataFrame:
+    """Return one row for each `key`: the one recorded last, whatever the order of the rows."""
+    repeated = frame.duplicated(list(key), keep=False)
+    if not repeated.any():
+        return frame
+    rivals = frame[repeated]
+    order = ["recorded_at", *(c for c in frame.columns if c != "recorded_at")]
+    winners = rivals.sort_values(order, na_position="first").drop_duplicates(list(key), keep="last")
+    return frame[~repeated | frame.index.isin(winners.index)]
+
+
+def _blank_after(frame: pd.DataFrame, column: str, day: pd.Timestamp) -> pd.DataFrame:
+    return frame.assign(**{column: frame[column].where(frame[column] <= day)})
+
+
+def roll(tables: Tables, as_of: str | date | pd.Timestamp) -> pd.DataFrame:
+    """Return every student on roll in the term of `as_of`, with the reason why one is not at risk.
+
+    Parameters
+    ----------
+    tables
+        The canonical tables; they are cut at `as_of` here.
+
+    Returns
+    -------
+    DataFrame indexed by student_id: the facts of the enrolment, `county_id`, and `not_at_risk`: missing
+    for a student at risk, else ``graduating`` (nothing follows in compulsory school) or the status change
+    that ended the presence. A transfer without a confirmed arrival does not end it: that is the classic
+    hiding place of a dropout.
+    """
+    day = to_day(as_of)
+    known = cut(tables.only("terms", "schools", "enrolments", "status_changes"), day)
+    terms = Terms.of(known)
+    term = terms.at(day)
+    enrolments = known.get_frame("enrolments")
+    rows = enrolments[enrolments["term"] == term].set_index("student_id")
+    begun = event_dates(known, "enrolments").reindex(enrolments.index[enrolments["term"] == term])
+    rows = rows.assign(
+        county_id=rows["school_id"].map(county_of_schools(known)),
+    )
+    ended = _last_changes(known).reindex(rows.index)
+    gone = ended["change"].isin(EXITS) & (ended["date"] >= begun.to_numpy())
+    gone &= ~((ended["change"] == "transfer_out") & ended["arrival_date"].isna())
+    rows["not_at_risk"] = ended["change"].astype("str").where(gone)
+    if terms.ends_school_year(term):
+        graduating = (rows["grade"] >= FINAL_GRADE) & rows["not_at_risk"].isna()
+        rows["not_at_risk"] = rows["not_at_risk"].mask(graduating, "graduating")
+    return rows.sort_index()
+
+
+def county_of_schools(tables: Tables) -> pd.Series:
+    """Return the county of each school, indexed by school_id."""
+    return tables.get_frame("schools").drop_duplicates("school_id").set_index("school_id")["county_id"]
+
+
+def in_order(changes: pd.DataFrame) -> pd.DataFrame:
+    """Return status changes in the order of time; of one day, an exit comes before an arrival."""
+    comes = ~changes["change"].isin(EXITS)
+    return changes.assign(comes=comes).sort_values(["date", "comes", "change"]).drop(columns="comes")
+
+
+def _last_changes(tables: Tables) -> pd.DataFrame:
+    changes = in_order(tables.get_frame("status_changes"))
+    return changes.drop_duplicates("student_id", keep="last").set_index("student_id")
+
+
+def at_risk(tables: Tables, as_of: str | date | pd.Timestamp) -> pd.DataFrame:
+    """Return the students who can leave school after `as_of`: the rows of `roll` without a `not_at_risk`."""
+    rows = roll(tables, as_of)
+    return rows[rows["not_at_risk"].isna()].drop(columns="not_at_risk")
+
+
+def term_ends(tables: Tables) -> list[pd.Timestamp]:
+    """Return the ends of all terms in which students are enrolled, in the order of time.
+
+    These are the default as-of dates: one cohort a term, so that outcome windows do not overlap.
+    """
+    terms = Terms.of(tables)
+    used = set(tables.get_frame("enrolments")["term"].dropna())
+    return [terms.end(name) for name in terms.names if name in used]
+
+
+def school_days(
+    tables: Tables, schools: pd.Series, *, start: pd.Timestamp, end: pd.Timestamp
+) -> tuple[pd.DatetimeIndex, np.ndarray]:
+    """Return the days from `start` to `end` and which of them are school days for each row of `schools`.
+
+    Parameters
+    ----------
+    tables
+        Tables already cut. A school's own calendar rows win over the county's (empty `school_id`);
+        without any calendar the days with attendance of the school are its school days.
+    schools
+        school_id of each student, length n.
+
+    Returns
+    -------
+    days : DatetimeIndex of length d
+    is_school_day : bool array (n, d)
+    """
+    days = pd.date_range(start, end, freq="D", unit="us")
+    codes, names = pd.factorize(schools)
+    calendar = tables.get_frame("calendar")
+    calendar = calendar[calendar["date"].between(start, end)]
+    open_days = _planned_days(calendar, names=pd.Index(names), days=days)
+    for_all = calendar["school_id"].isna() | (calendar["school_id"] == "")
+    unplanned = ~np.isin(names, calendar["school_id"].dropna()) & ~for_all.any()
+    if unplanned.any():
+        open_days[unplanned] = _reported_days(tables, names=pd.Index(names)[unplanned], days=days)
+    if len(names) == 0:
+        return days, np.zeros((len(schools), len(days)), dtype=bool)
+    return days, open_days[codes]
+
+
+def _planned_days(calendar: pd.DataFrame, *, names: pd.Index, days: pd.DatetimeIndex) -> np.ndarray:
+    open_days = np.zeros((len(names), len(days)), dtype=bool)
+    own = calendar["school_id"].notna() & (calendar["school_id"] != "")
+    for_all = ~own.to_numpy()
+    column = days.get_indexer(pd.Index(calendar["date"]))
+    is_open = calendar["is_school_day"].fillna(False).to_numpy(dtype=bool)
+    open_days[:, column[for_all]] = is_open[for_all]
+    row = names.get_indexer(pd.Index(calendar["school_id"]))
+    here = own.to_numpy() & (row >= 0)
+    open_days[row[here], column[here]] = is_open[here]
+    return open_days
+
+
+def _reported_days(tables: Tables, *, names: pd.Index, days: pd.DatetimeIndex) -> np.ndarray:
+    open_days = np.zeros((len(names), len(days)), dtype=bool)
+    attendance = tables.get_frame("attendance")
+    attendance = attendance[attendance["date"].between(days[0], days[-1])] if len(days) else attendance[:0]
+    if attendance.empty:
+        return open_days
+    enrolments = tables.get_frame("enrolments")
+    school_of = enrolments[enrolments["term"] == Terms.of(tables).at(days[0])].drop_duplicates("student_id")
+    school = attendance["student_id"].map(school_of.set_index("student_id")["school_id"])
+    row, column = names.get_indexer(pd.Index(school)), days.get_indexer(pd.Index(attendance["date"]))
+    here = (row >= 0) & (attendance["code"] != "X").to_numpy()
+    open_days[row[here], column[here]] = True
+    return open_days
