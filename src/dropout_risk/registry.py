@@ -1,0 +1,351 @@
+"""Versions of bundles in MLflow.
+
+A bundle becomes a version of a registered model: `log_model` makes it the ``challenger``, `promote` makes the
+challenger the ``champion``, and `load_model` fetches it back. Only what the bundle holds is logged, and no row
+of any student. This file and ``pyfunc_model.py`` are the only ones that import mlflow; every call names its
+store, so nothing global is set.
+"""
+
+import json
+import os
+import re
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dropout_risk.bundle import Bundle, data_digest, figures, installed_versions, load_bundle, save_bundle
+from dropout_risk.errors import BundleError, MissingExtraError, RegistryError
+
+MODEL_NAME = "dropout-risk"
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+_ARTIFACT = "bundle"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedModel:
+    """Where a bundle was logged.
+
+    Attributes
+    ----------
+    run_id
+        The MLflow run.
+    model_uri
+        ``models:/<name>/<version>``, as `load_model` and MLflow take it.
+    version
+        Version number of the registered model.
+    digest
+        The bundle's digest.
+    """
+
+    run_id: str
+    model_uri: str
+    version: str
+    digest: str
+
+
+def log_model(
+    bundle: Bundle,
+    *,
+    name: str = MODEL_NAME,
+    tracking_uri: str | None = None,
+    experiment: str = "dropout-risk",
+    params: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    dataset: pd.DataFrame | None = None,
+) -> LoggedModel:
+    """Log a bundle to MLflow as a run and as the next version of a registered model, the challenger.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What to log. It is stored as it is, inside a models-from-code pyfunc whose signature is explicit:
+        numbers are `double`, categories `string`, every column may be absent.
+    name : str
+        Name of the registered model.
+    tracking_uri : str, optional
+        The MLflow store; without it the environment variable MLFLOW_TRACKING_URI, and without that
+        ``mlflow.db`` in the working directory with its artifacts beside it.
+    experiment : str
+        The MLflow experiment; made when it is not there.
+    params : mapping, optional
+        Settings to show with the run; without it those of the model.
+    metrics : mapping, optional
+        Figures as in `Bundle.metrics`, which they are when not given. An interval becomes two more
+        metrics, ``<name>_low`` and ``<name>_high``.
+    dataset : DataFrame of shape (rows, features), optional
+        The training table; its column names, types, size and digest are logged, and none of its rows.
+
+    Returns
+    -------
+    LoggedModel
+        Run, URI, version and digest.
+
+    Raises
+    ------
+    MissingExtraError
+        If mlflow is not installed.
+    RegistryError
+        If the store does not answer or refuses.
+
+    Examples
+    --------
+    >>> log_model(bundle, tracking_uri="sqlite:///mlflow.db")  # doctest: +SKIP
+    LoggedModel(run_id='...', model_uri='models:/dropout-risk/1', version='1', digest='...')
+    """
+    settings = {"kind": bundle.kind, "preset": bundle.preset, "horizon": bundle.horizon}
+    params = {**bundle.model.get_params(), **settings} if params is None else params
+    flat = _flat_figures(bundle.metrics if metrics is None else metrics)
+    with _client(tracking_uri) as client:
+        experiment_id = _experiment_id(client, experiment)
+        run_id = client.create_run(experiment_id, run_name=f"{name} {bundle.version_label}").info.run_id
+        try:
+            _log_figures(client, run_id, params=params, figures=flat)
+            if dataset is not None:
+                client.log_inputs(run_id, datasets=[_dataset_input(dataset)])
+            version = _log_version(client, bundle, name=name, experiment_id=experiment_id, run_id=run_id)
+        except BaseException:
+            client.set_terminated(run_id, "FAILED")
+            raise
+        client.set_terminated(run_id)
+        client.set_registered_model_alias(name, CHALLENGER, version)
+    return LoggedModel(run_id=run_id, model_uri=f"models:/{name}/{version}", version=version, digest=bundle.digest)
+
+
+def promote(*, name: str = MODEL_NAME, tracking_uri: str | None = None, version: str | None = None) -> str:
+    """Make the challenger, or the version given, the champion that `load_model` fetches.
+
+    Parameters
+    ----------
+    name : str
+        Name of the registered model.
+    tracking_uri : str, optional
+        As in `log_model`.
+    version : str, optional
+        A version to promote instead of the challenger, such as an earlier champion.
+
+    Returns
+    -------
+    str
+        The version that is the champion now. Its tags ``promoted_from`` and ``promoted_at`` say which
+        version it replaced, and when (UTC).
+
+    Raises
+    ------
+    MissingExtraError
+        If mlflow is not installed.
+    RegistryError
+        If there is no challenger or no such version, or the store does not answer.
+
+    Examples
+    --------
+    >>> promote(tracking_uri="sqlite:///mlflow.db")  # doctest: +SKIP
+    '1'
+    """
+    with _client(tracking_uri) as client:
+        aliases = {alias: str(number) for alias, number in client.get_registered_model(name).aliases.items()}
+        chosen = version or aliases.get(CHALLENGER)
+        if chosen is None:
+            raise RegistryError(
+                f"The model {name} has no challenger: log a new model first, or name the version to promote."
+            )
+        client.get_model_version(name, chosen)  # raises if there is none
+        if chosen != aliases.get(CHAMPION):
+            client.set_model_version_tag(name, chosen, "promoted_from", aliases.get(CHAMPION, "none"))
+            client.set_model_version_tag(name, chosen, "promoted_at", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+            client.set_registered_model_alias(name, CHAMPION, chosen)
+        if chosen == aliases.get(CHALLENGER):
+            client.delete_registered_model_alias(name, CHALLENGER)
+    return chosen
+
+
+def load_model(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, tracking_uri: str | None = None) -> Bundle:
+    """Fetch a bundle from MLflow, or from a folder, and check every digest.
+
+    Only the bundle's own files are fetched; the logged code is not executed and nothing is unpickled.
+
+    Parameters
+    ----------
+    uri : str or path
+        ``models:/<name>@<alias>``, ``models:/<name>/<version>``, or the folder of a bundle.
+    tracking_uri : str, optional
+        As in `log_model`.
+
+    Returns
+    -------
+    Bundle
+        With bit-identical predictions.
+
+    Raises
+    ------
+    BundleError
+        If what was fetched is damaged, or is not what was registered.
+    MissingExtraError
+        If mlflow is not installed.
+    RegistryError
+        If there is no such model, or the store does not answer.
+
+    Examples
+    --------
+    >>> load_model("models:/dropout-risk@champion").version_label  # doctest: +SKIP
+    '5f0c4a8e91b2'
+    """
+    if not str(uri).startswith("models:"):
+        return load_bundle(uri)
+    parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", str(uri))
+    if parts is None:
+        raise RegistryError(f"{uri} is no model: write models:/name@alias or models:/name/version.")
+    name, alias, number = parts.groups()
+    with _client(tracking_uri) as client, tempfile.TemporaryDirectory() as folder:
+        found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
+        location = client.get_model_version_download_uri(name, found.version)
+        bundle = load_bundle(
+            import_mlflow().artifacts.download_artifacts(
+                f"{location}/artifacts/{_ARTIFACT}", dst_path=folder, tracking_uri=client.tracking_uri
+            )
+        )
+    if found.tags.get("digest") != bundle.digest:
+        raise BundleError(f"What is stored as {uri} is not what was registered: do not use it; log it again.")
+    return bundle
+
+
+def import_mlflow() -> Any:
+    """Return the module mlflow, with its telemetry off: usage of a school's system is nobody's business.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+    """
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    try:
+        with warnings.catch_warnings():
+            # While it is imported, MLflow warns about type hints of its own.
+            warnings.filterwarnings("ignore", r".*Any type hint is inferred as AnyType", UserWarning)
+            import mlflow.pyfunc
+    except ImportError as error:
+        raise MissingExtraError.of("mlflow", "track") from error
+    return mlflow
+
+
+def _store(tracking_uri: str | None) -> str:
+    return tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+@contextmanager
+def _client(tracking_uri: str | None) -> Iterator[Any]:
+    """Yield an MLflow client for one store; what MLflow refuses becomes a `RegistryError`."""
+    mlflow = import_mlflow()
+    uri = _store(tracking_uri)
+    try:
+        yield mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except (mlflow.exceptions.MlflowException, OSError) as error:
+        first, *_ = str(error).splitlines()
+        said = f"The model registry {uri} says: {first} Check its address and the name."
+        # From None: the original text may hold the password that is masked here.
+        raise RegistryError(re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", said)) from None
+
+
+def _log_figures(client: Any, run_id: str, *, params: Mapping[str, Any], figures: Mapping[str, float]) -> None:
+    from mlflow.entities import Metric, Param
+
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in params.items()])
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    metrics = [Metric(name, value, timestamp=now, step=0) for name, value in figures.items()]
+    for start in range(0, len(metrics), 1000):  # MLflow takes no more at once
+        client.log_batch(run_id, metrics=metrics[start : start + 1000])
+
+
+def _experiment_id(client: Any, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    database = re.fullmatch(r"sqlite:///(.+)", client.tracking_uri)
+    beside = Path(database[1]).resolve().with_name("mlartifacts").as_uri() if database else None
+    return str(client.create_experiment(name, artifact_location=beside))
+
+
+def _log_version(client: Any, bundle: Bundle, *, name: str, experiment_id: str, run_id: str) -> str:
+    """Store the bundle as a pyfunc of the run and register it; return the version."""
+    mlflow = import_mlflow()
+    stored = client.create_logged_model(experiment_id, name=name, source_run_id=run_id)
+    with tempfile.TemporaryDirectory() as folder:
+        mlflow.pyfunc.save_model(
+            path=f"{folder}/model",
+            python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+            artifacts={_ARTIFACT: str(save_bundle(bundle, Path(folder) / _ARTIFACT))},
+            signature=_signature(bundle),
+            input_example=_example(bundle),
+            pip_requirements=[f"{library}=={version}" for library, version in installed_versions().items()],
+            mlflow_model=mlflow.models.Model(model_id=stored.model_id, run_id=run_id),
+        )
+        client.log_model_artifacts(stored.model_id, f"{folder}/model")
+    client.finalize_logged_model(stored.model_id, "READY")
+    client.log_outputs(run_id, [mlflow.entities.LoggedModelOutput(stored.model_id, step=0)])
+    try:
+        client.create_registered_model(name)
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    registered = client.create_model_version(
+        name,
+        # Not "models:/<id>": MLflow would look that up in its global store.
+        source=stored.artifact_location,
+        run_id=run_id,
+        model_id=stored.model_id,
+        tags={"digest": bundle.digest, "kind": bundle.kind, "created": bundle.created},
+    )
+    return str(registered.version)
+
+
+def _signature(bundle: Bundle) -> Any:
+    import_mlflow()
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    inputs = [
+        ColSpec("string" if name in bundle.model.categories_ else "double", name, required=False)
+        for name in bundle.model.feature_names
+    ]
+    return ModelSignature(Schema(inputs), Schema([ColSpec("double", "risk"), ColSpec("string", "band")]))
+
+
+def _example(bundle: Bundle) -> pd.DataFrame:
+    """Return one made-up row: zeros, and the first level of every category."""
+    levels = bundle.model.categories_
+    return pd.DataFrame(
+        {name: [str(levels[name][0]) if name in levels else 0.0] for name in bundle.model.feature_names}
+    )
+
+
+def _dataset_input(frame: pd.DataFrame) -> Any:
+    """Describe a table to MLflow by column names, types, size and digest alone."""
+    from mlflow.entities import Dataset, DatasetInput
+
+    columns = [{"name": str(name), "type": str(dtype.name)} for name, dtype in frame.dtypes.items()]
+    described = Dataset(
+        name="training",
+        digest=data_digest(frame)[:36],  # MLflow keeps no more
+        source_type="code",
+        source="{}",
+        schema=json.dumps({"columns": columns}),
+        profile=json.dumps({"num_rows": len(frame)}),
+    )
+    return DatasetInput(described)
+
+
+def _flat_figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return the figures under names that MLflow takes, the bounds of intervals as figures of their own."""
+    flat = {}
+    for name, value, interval in figures(metrics):
+        key = re.sub(r"[^\w\-. :/]", "_", name)
+        flat[key] = value
+        flat |= {f"{key}_{end}": interval[end] for end in ("low", "high") if interval.get(end) is not None}
+    return flat
