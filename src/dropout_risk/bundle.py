@@ -489,7 +489,7 @@ def _model_card(bundle: Bundle) -> str:
         metrics=_as_list(
             _figure_line(name, value, interval)
             for name, value, interval in figures(bundle.metrics)
-            if interval or "/" not in name  # bare numbers further down are details of the evaluation
+            if _belongs_on_card(name, interval)
         ),
         bands=", ".join(
             f"`{name}` from {cut:g}" for name, cut in sorted(bundle.bands.items(), key=lambda item: -item[1])
@@ -501,6 +501,13 @@ def _model_card(bundle: Bundle) -> str:
         format=FORMAT,
         versions=", ".join(f"{name} {version}" for name, version in sorted(bundle.versions.items())),
     )
+
+
+def _belongs_on_card(name: str, interval: Mapping[str, Any]) -> bool:
+    """Whether people need the figure: the model's own, and how many more it finds than others do."""
+    if name.startswith(("rules/", "peers/", "differences/")):
+        return name.startswith("differences/") and name.endswith("/recall_at_10")
+    return bool(interval) or "/" not in name  # bare numbers further down are details of the evaluation
 
 
 def _as_list(lines: Iterable[str]) -> str:

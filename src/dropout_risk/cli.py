@@ -92,13 +92,14 @@ def demo(
 ) -> None:
     """Run the main job on the synthetic county: check, train, judge, score, list."""
     from dropout_risk.bundle import save_bundle
+    from dropout_risk.peers import PEERS
     from dropout_risk.pipeline import score, train
     from dropout_risk.targets import target_list
 
     with steps() as tell:
         tell(f"read and check {data}")
         county = _county(data)
-        training = train(county, threads=os.cpu_count() or 1, progress=tell)
+        training = train(county, peers={"logistic_regression": PEERS["logistic_regression"]}, progress=tell)
         bundle_folder = save_bundle(training.bundle, out / "bundle", overwrite=True)
         tell("score")
         scores = score(county, training.bundle, lang=lang)

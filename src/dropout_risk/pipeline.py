@@ -3,7 +3,7 @@
 Each verb of the command line and each route of the service is one function here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -21,7 +21,7 @@ from dropout_risk.evaluation import Evaluation, cross_scores, evaluate
 from dropout_risk.explanation import Reason, explain
 from dropout_risk.features import MONOTONE, build_features, rule_scores
 from dropout_risk.model import DropoutRiskClassifier
-from dropout_risk.peers import PEERS
+from dropout_risk.peers import PEERS, Factory
 from dropout_risk.reference import Reference, build_reference
 from dropout_risk.schema import Tables
 from dropout_risk.split import TermSplit
@@ -180,6 +180,7 @@ def train(
     known_by: str | date | None = None,
     seed: int = 0,
     threads: int = 1,
+    peers: Mapping[str, Factory] = PEERS,
     created: date | None = None,
     progress: Progress | None = None,
 ) -> Training:
@@ -193,6 +194,8 @@ def train(
         The outcome, as in `label_outcomes`.
     seed, threads
         Random seed and number of threads; the result does not depend on the threads.
+    peers
+        Standard models to judge beside ours, name -> factory.
     created
         Day written into the bundle; None: today.
     progress
@@ -205,7 +208,7 @@ def train(
     tell = progress or _silent
     learned = cohorts(county.tables, horizon=horizon, preset=preset, known_by=known_by, progress=tell)
     model = county_model(seed=seed, threads=threads)
-    evaluation, risk, validation = judge(learned, model, horizon=horizon, seed=seed, progress=tell)
+    evaluation, risk, validation = judge(learned, model, horizon=horizon, seed=seed, peers=peers, progress=tell)
     tell("final fit")
     model.fit(learned.X, learned.y, groups=learned.groups, term=learned.term)
     last = term_ends(county.tables)[-1]
@@ -235,9 +238,10 @@ def judge(
     *,
     horizon: int = 1,
     seed: int = 0,
+    peers: Mapping[str, Factory] = PEERS,
     progress: Progress | None = None,
 ) -> tuple[Evaluation, np.ndarray, str]:
-    """Judge `model` on terms that it has not seen, beside simple rules and standard models.
+    """Judge `model` on terms that it has not seen, beside simple rules and standard models (`peers`).
 
     Returns
     -------
@@ -250,13 +254,13 @@ def judge(
     splits, validation = out_of_time_splits(X, term, groups=groups, horizon=horizon, seed=seed)
     tell("model")
     risk = cross_scores(model, X, y, splits, groups=groups, term=term)
-    peers = {}
-    for name, peer in PEERS.items():
+    others = {}
+    for name, peer in peers.items():
         tell(name)
-        peers[name] = cross_scores(peer(n_jobs=model.n_jobs, seed=seed), X, y, splits)
+        others[name] = cross_scores(peer(n_jobs=model.n_jobs, seed=seed), X, y, splits)
     tell("intervals")
     rules = rule_scores(X)
-    evaluation = evaluate(y, risk, groups=groups, term=term, rules=rules, peers=peers, seed=seed)
+    evaluation = evaluate(y, risk, groups=groups, term=term, rules=rules, peers=others, seed=seed)
     return evaluation, risk, validation
 
 
@@ -333,7 +337,7 @@ def score(
     """
     if bundle.kind != "county":
         raise SettingsError("This bundle was trained on a flat table; give it rows with the columns that it learned.")
-    day = term_ends(county.tables)[-1] if as_of is None else to_day(as_of)
+    day = _newest_day(county) if as_of is None else to_day(as_of)
     X = build_features(county.tables, day, reference=reference)
     if X.empty:
         raise TableError(f"No student is at risk on {day.date()}: check the as-of date and the enrolments of its term.")
@@ -355,6 +359,15 @@ def score(
         expires=_expiry(county.tables, day, bundle.horizon),
         notes=_scoring_notes(bundle, reference, day),
     )
+
+
+def _newest_day(county: County) -> pd.Timestamp:
+    """Return the end of the newest term on the roster as read, so that refused rows do not move it back."""
+    terms, used = Terms.of(county.tables), set(county.as_read.get_frame("enrolments")["term"].dropna())
+    ends = [terms.end(name) for name in terms.names if name in used]
+    if not ends:
+        raise TableError("No enrolment belongs to a term in the table terms; add the term, or correct the enrolments.")
+    return ends[-1]
 
 
 def _gaps(X: pd.DataFrame, lang: Lang) -> list[list[str]]:
@@ -387,9 +400,9 @@ REFUSED_COLUMNS = ["table", "file", "row", "student_id", "column", "value", "mes
 
 def _refused_rows(county: County, day: pd.Timestamp, *, scored: pd.Index) -> pd.DataFrame:
     """Return every roster row of the term that got no score, each with one sentence."""
-    read = county.as_read.get_frame("enrolments")
-    term = Terms.of(county.tables).at(day)
-    roster = read[(read["term"] == term) | read["term"].isna()]
+    read, terms = county.as_read.get_frame("enrolments"), Terms.of(county.tables)
+    term = terms.at(day)
+    roster = read[(read["term"] == term) | ~read["term"].isin(terms.names)]
     known = cut(county.tables, day)["enrolments"]
     winners = known[known["term"] == term]
     cause_of = roll(county.tables, day)["not_at_risk"]

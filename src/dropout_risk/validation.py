@@ -437,7 +437,7 @@ def _damaged_together(numbers: pd.Series, faults: pd.Series, tables: Tables) -> 
     starts = [source.first for source in tables.sources.get("students", ())]
     file = np.searchsorted(starts, numbers.index, side="right")
     mostly = (faults == "excel_damaged").groupby(file).transform("mean") > 0.5
-    rounded = mostly & faults.isna() & numbers.map(_looks_rounded)
+    rounded = mostly & faults.isna() & numbers.map(_looks_rounded).astype(bool)
     return faults.mask(rounded, "excel_damaged")
 
 
@@ -464,8 +464,8 @@ def _ages(tables: Tables) -> list[Problem]:
     if not {"students", "enrolments", "terms"} <= set(tables):
         return []
     enrolments = tables["enrolments"]
-    born = enrolments["student_id"].map(_column_by_key(tables["students"], "student_id", "birth_date"))
-    start = enrolments["term"].map(_column_by_key(tables["terms"], "term", "start"))
+    born = _looked_up(enrolments["student_id"], tables["students"], "birth_date")
+    start = _looked_up(enrolments["term"], tables["terms"], "start")
     school_year = start.dt.year - (start.dt.month < 7)
     after_1_september = (born.dt.month > 9) | ((born.dt.month == 9) & (born.dt.day > 1))
     age = school_year - born.dt.year - after_1_september
@@ -475,8 +475,11 @@ def _ages(tables: Tables) -> list[Problem]:
     return Notes("enrolments", tables).grouped("age_grade", list(odd.index), column="grade", values=odd)
 
 
-def _column_by_key(frame: pd.DataFrame, key: str, column: str) -> pd.Series:
-    return frame.dropna(subset=[key]).drop_duplicates(key).set_index(key)[column]
+def _looked_up(keys: pd.Series, frame: pd.DataFrame, column: str) -> pd.Series:
+    """Return `column` of `frame` for each key; its dtype stays even where nothing is found."""
+    name = str(keys.name)
+    found = frame.dropna(subset=[name]).drop_duplicates(name).set_index(name)[column]
+    return found.reindex(pd.Index(keys)).set_axis(keys.index)
 
 
 @dataclass(frozen=True)
