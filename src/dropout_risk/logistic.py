@@ -17,12 +17,16 @@ RIDGE = 0.03
 against .261, .260 and .268), for samples of 250, 500 and 1,000 rows of the PROGRESA and Kenya data."""
 
 
+_ARRAYS = ("slope", "offset", "missing", "low", "high")
+
+
 @dataclass(frozen=True)
 class AdditiveLogistic:
     """A logistic model written as one function per feature, which is what exact reasons and JSON need.
 
     A number `x` adds ``slope * x + offset``, a category its effect, a missing value or an unknown
-    category `missing`.
+    category `missing`. A number beyond those of the training rows counts as the nearest of them: a straight
+    line knows nothing out there.
 
     Attributes
     ----------
@@ -30,6 +34,8 @@ class AdditiveLogistic:
         Log-odds to which the features add.
     slope, offset, missing
         Arrays of shape (n_features,), in log-odds.
+    low, high
+        Range of each number in the training rows, arrays of shape (n_features,).
     effects
         Place of a categorical feature -> the effect of each of its levels.
     """
@@ -38,6 +44,8 @@ class AdditiveLogistic:
     slope: Floats
     offset: Floats
     missing: Floats
+    low: Floats
+    high: Floats
     effects: dict[int, Floats]
 
     @classmethod
@@ -87,6 +95,8 @@ class AdditiveLogistic:
             slope=slope,
             offset=offset,
             missing=slope * fill + offset + gap,
+            low=filled.min(axis=0),
+            high=filled.max(axis=0),
             effects=dict(zip(levels, level, strict=True)),
         )
 
@@ -98,6 +108,8 @@ class AdditiveLogistic:
             slope=np.mean([one.slope for one in bag], axis=0),
             offset=np.mean([one.offset for one in bag], axis=0),
             missing=np.mean([one.missing for one in bag], axis=0),
+            low=np.min([one.low for one in bag], axis=0),
+            high=np.max([one.high for one in bag], axis=0),
             effects={place: np.mean([one.effects[place] for one in bag], axis=0) for place in bag[0].effects},
         )
         usual = whole.contributions(matrix)[:, :-1].mean(axis=0)
@@ -111,7 +123,8 @@ class AdditiveLogistic:
 
     def contributions(self, matrix: Floats) -> Floats:
         """Return what each feature adds, and the base as last column: shape (n, n_features + 1)."""
-        values = np.where(np.isnan(matrix), self.missing, self.slope * matrix + self.offset)
+        within = np.clip(matrix, self.low, self.high)
+        values = np.where(np.isnan(matrix), self.missing, self.slope * within + self.offset)
         for place, effect in self.effects.items():
             known = ~np.isnan(matrix[:, place])
             values[known, place] = effect[matrix[known, place].astype(int)]
@@ -121,7 +134,7 @@ class AdditiveLogistic:
         """Return the numbers as plain lists."""
         return {
             "base": self.base,
-            **{name: getattr(self, name).tolist() for name in ("slope", "offset", "missing")},
+            **{name: getattr(self, name).tolist() for name in _ARRAYS},
             "effects": {str(place): effect.tolist() for place, effect in self.effects.items()},
         }
 
@@ -130,6 +143,6 @@ class AdditiveLogistic:
         """Return the model that `to_json` described."""
         return cls(
             base=state["base"],
-            **{name: np.array(state[name], dtype=float) for name in ("slope", "offset", "missing")},
+            **{name: np.array(state[name], dtype=float) for name in _ARRAYS},
             effects={int(place): np.array(effect, dtype=float) for place, effect in state["effects"].items()},
         )

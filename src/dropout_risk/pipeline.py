@@ -35,16 +35,33 @@ BAND_SHARES = {"high": 0.05, "raised": 0.15, "watch": 0.30}
 
 MIN_FOLDS, MAX_TEST_TERMS = 5, 3
 
-NOT_AT_RISK = {
-    "graduating": "graduates at the end of this term; nothing follows in compulsory school, no score is needed.",
-    "dropout": "is recorded as having left school; open or follow up the case instead of scoring.",
-    "transfer_out": "has moved to another school, which confirmed the arrival; that school scores the student.",
-    "suspended": "has an approved suspension; score again when it ends.",
-    "graduated": "has graduated.",
-    "died": "has died.",
-    "emigrated": "has moved abroad.",
+NOT_SCORED: dict[str, dict[Lang, str]] = {
+    "graduating": {
+        "en": "graduates at the end of this term; nothing follows in compulsory school, no score is needed.",
+        "zh": "本学期末毕业，义务教育阶段结束，无需评分。",
+    },
+    "dropout": {
+        "en": "is recorded as having left school; open or follow up the case instead of scoring.",
+        "zh": "已登记为辍学；请建立或跟进个案，不再评分。",
+    },
+    "transfer_out": {
+        "en": "has moved to another school, which confirmed the arrival; that school scores the student.",
+        "zh": "已转学并经转入学校确认到校，由转入学校评分。",
+    },
+    "suspended": {
+        "en": "has an approved suspension; score again when it ends.",
+        "zh": "已批准休学；休学期满后再评分。",
+    },
+    "graduated": {"en": "has graduated.", "zh": "已毕业。"},
+    "died": {"en": "has died.", "zh": "已死亡。"},
+    "emigrated": {"en": "has moved abroad.", "zh": "已出国。"},
+    "replaced": {
+        "en": "is replaced by another record of the same student and term.",
+        "zh": "被同一学生同一学期的另一条记录取代。",
+    },
+    "too_late": {"en": "was recorded after the as-of date.", "zh": "登记时间晚于评分日期。"},
 }
-"""Why a student on the roster gets no score."""
+"""Why a roster row gets no score though nothing is wrong with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,14 +305,15 @@ def band_cutoffs(risk: np.ndarray) -> dict[str, float]:
     Examples
     --------
     >>> band_cutoffs(np.linspace(0.01, 0.5, 1000))["high"]
-    0.4756
+    0.4755
     """
     known = risk[~np.isnan(risk)]
-    cuts = {name: float(np.quantile(known, 1 - share)) for name, share in BAND_SHARES.items()}
-    floor = 0.0001
-    watch = min(max(round(cuts["watch"], 4), floor), 0.9)
-    raised = min(max(round(cuts["raised"], 4), watch + floor), 0.95)
-    return {"high": round(max(round(cuts["high"], 4), raised + floor), 4), "raised": round(raised, 4), "watch": watch}
+    cuts, below = {}, 0.0
+    for place, (name, share) in enumerate(reversed(BAND_SHARES.items())):
+        room = 0.99 - 0.01 * (len(BAND_SHARES) - place)  # keeps the bands apart where risks are all alike
+        cuts[name] = round(min(max(float(np.quantile(known, 1 - share)), below + 0.0001), room), 4)
+        below = cuts[name]
+    return dict(reversed(cuts.items()))
 
 
 def _training_notes(learned: Cohorts, model: DropoutRiskClassifier) -> tuple[str, ...]:
@@ -345,10 +363,10 @@ def score(
     students = roll(county.tables, day).loc[X.index]
     risk = explanation.risk
     frame = students.reset_index()[["student_id", "school_id", "county_id", "class_id", "grade"]]
-    frame = frame.assign(risk=risk, band=bundle.band_of(risk))
+    frame = frame.assign(grade=frame["grade"].astype("Int64"), risk=risk, band=bundle.band_of(risk))
     order = np.lexsort((frame["student_id"].to_numpy(dtype=str), -risk))
     texts, gaps = explanation.reasons(reasons, lang), _gaps(X, lang)
-    refused = _refused_rows(county, day, scored=X.index)
+    refused = _refused_rows(county, day, scored=X.index, lang=lang)
     return Scores(
         frame=frame.iloc[order].assign(rank=np.arange(1, len(frame) + 1)).reset_index(drop=True),
         reasons=[texts[row] for row in order],
@@ -398,36 +416,30 @@ def _scoring_notes(bundle: Bundle, reference: Reference | None, day: pd.Timestam
 REFUSED_COLUMNS = ["table", "file", "row", "student_id", "column", "value", "message"]
 
 
-def _refused_rows(county: County, day: pd.Timestamp, *, scored: pd.Index) -> pd.DataFrame:
+def _refused_rows(county: County, day: pd.Timestamp, *, scored: pd.Index, lang: Lang) -> pd.DataFrame:
     """Return every roster row of the term that got no score, each with one sentence."""
     read, terms = county.as_read.get_frame("enrolments"), Terms.of(county.tables)
     term = terms.at(day)
     roster = read[(read["term"] == term) | ~read["term"].isin(terms.names)]
-    known = cut(county.tables, day)["enrolments"]
-    winners = known[known["term"] == term]
+    known = cut(county.tables.only("terms", "enrolments"), day)["enrolments"]
+    winners = known.loc[known["term"] == term, "student_id"]
     cause_of = roll(county.tables, day)["not_at_risk"]
-    set_aside = county.refused[county.refused["table"] == "enrolments"].set_index(["file", "row"])
+    faults = county.refused[county.refused["table"] == "enrolments"]
+    message = "message_zh" if lang == "zh" else "message"
+    told = zip(faults["column"], faults["value"], faults[message], strict=True)
+    fault_at = dict(zip(zip(faults["file"], faults["row"], strict=True), told, strict=True))
+    winning, students = set(winners.index), set(winners)
     refused = []
     for position, student in zip(roster.index, roster["student_id"], strict=True):
         place = county.as_read.locate("enrolments", int(position))
-        if place in set_aside.index:
-            fault = set_aside.loc[[place]].iloc[0]
-            column, value, message = fault["column"], fault["value"], fault["message"]
-        elif position in winners.index and student in scored:
-            continue
-        else:
-            column, value, message = None, None, _why_not_scored(position, student, winners, cause_of)
-        refused.append(("enrolments", *place, student, column, value, message))
+        if place in fault_at:
+            refused.append(("enrolments", *place, student, *fault_at[place]))
+        elif position not in winning:
+            cause = "replaced" if student in students else "too_late"
+            refused.append(("enrolments", *place, student, None, None, NOT_SCORED[cause][lang]))
+        elif student not in scored:
+            refused.append(("enrolments", *place, student, None, None, NOT_SCORED[cause_of[student]][lang]))
     return pd.DataFrame(refused, columns=REFUSED_COLUMNS)
-
-
-def _why_not_scored(position: Any, student: str, winners: pd.DataFrame, cause_of: pd.Series) -> str:
-    if position in winners.index:
-        cause = str(cause_of.get(student))
-        return NOT_AT_RISK.get(cause, f"is not at risk: {cause}.")
-    if student in set(winners["student_id"]):
-        return "is replaced by another record of the same student and term."
-    return "was recorded after the as-of date."
 
 
 def _silent(step: str) -> None:

@@ -189,11 +189,12 @@ def tables_from_records(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> T
     ]
     if wrong:
         raise TableError(f"{', '.join(wrong)}: a table is a list of records, each with named values.")
-    frames = {
-        name: pd.DataFrame([{clean(str(key)): _scalar(row[key]) for key in row} for row in rows], dtype="object")
-        for name, rows in records.items()
-    }
-    return make_tables(frames)
+    return make_tables({name: _frame_of(rows) for name, rows in records.items()})
+
+
+def _frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    headers = {key: clean(str(key)) for key in dict.fromkeys(key for row in rows for key in row)}
+    return pd.DataFrame([{headers[key]: _scalar(row[key]) for key in row} for row in rows], dtype="object")
 
 
 def _scalar(value: object) -> object:

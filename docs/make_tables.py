@@ -1,0 +1,52 @@
+"""Write docs/reference/tables.md from the schema: `python docs/make_tables.py`."""
+
+from pathlib import Path
+
+from dropout_risk.schema import TABLES, Column, Table
+
+TARGET = Path(__file__).parent / "reference" / "tables.md"
+
+HEAD = """# Tables and columns
+
+Generated from `dropout_risk.schema` by `python docs/make_tables.py`.
+
+A folder holds one file per table (or several: `attendance_2020.parquet`), named as below or by its Chinese name.
+Columns are found by their name, their Chinese or English label, or an alias; others are left out and named in a
+warning. `recorded_at` is the day on which a fact became known; without it a fact counts as known on its own day.
+Identity and audit columns are never features. A column about religion is refused.
+"""
+
+
+def describe(column: Column) -> str:
+    """Return one row of a table's description."""
+    kind = column.kind
+    if column.allowed:
+        kind = ", ".join(f"`{value}`" for value in column.allowed)
+    elif column.minimum is not None:
+        kind += f" {column.minimum:g} to {column.maximum:g}"
+    need = "required" if column.required else ""
+    names = ", ".join((column.zh, *column.aliases))
+    return f"| `{column.name}` | {column.en} | {names} | {kind} | {column.role} | {need} |"
+
+
+def section(table: Table) -> str:
+    """Return the description of one table."""
+    need = "needed for the main job" if table.core else "optional"
+    lines = [
+        f"## `{table.name}` {table.zh}",
+        "",
+        f"{table.en}; {need}. A row is identified by {', '.join(f'`{name}`' for name in table.key)}.",
+        "",
+        "| column | meaning | Chinese headers | values | role | |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *map(describe, table.columns)])
+
+
+def page() -> str:
+    """Return the whole page."""
+    return "\n\n".join([HEAD.strip(), *map(section, TABLES.values())]) + "\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), encoding="utf-8")
