@@ -5,7 +5,7 @@ whole villages and schools, EPH trained on 2003-2009 and tested on 2010-2011. Al
 same columns of the same rows; the rule is a baseline and never a feature; nobody's settings know the files.
 Differences are paired: the same resampled groups for both models.
 
-    python benchmarks/accuracy.py --data DIR [--peers all|fast] [--files progresa kenya eph] [--json FILE]
+    python benchmarks/accuracy.py --data DIR [--peers all|fast|NAME ...] [--files progresa kenya eph] [--json FILE]
 """
 
 import argparse
@@ -49,7 +49,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    factories = dict(PEERS) if options.peers == "fast" else {**PEERS, **BENCH_PEERS}
+    everyone = {**PEERS, **BENCH_PEERS}
+    chosen = {"all": list(everyone), "fast": list(PEERS)}.get(options.peers[0], options.peers)
+    factories = {name: everyone[name] for name in chosen}
     models: dict[str, Any] = {OURS: DropoutRiskClassifier(n_jobs=options.jobs)}
     left_out = {}
     for name, factory in factories.items():
@@ -86,7 +88,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = os.environ.get("DROPOUT_RISK_DATA", str(REPOSITORY.parent / "shared" / "data"))
     parser.add_argument("--data", type=Path, default=Path(default), help="folder of the three files")
-    parser.add_argument("--peers", choices=("all", "fast"), default="all")
+    names = ("all", "fast", *PEERS, *BENCH_PEERS)
+    parser.add_argument("--peers", nargs="+", choices=names, default=["all"], help="all, fast, or names")
     parser.add_argument("--files", nargs="+", choices=FILES, default=list(FILES))
     parser.add_argument("--json", type=Path, help="also write every figure to this file")
     parser.add_argument("--jobs", type=int, default=1, help="threads of every model")

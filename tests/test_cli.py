@@ -259,3 +259,10 @@ def test_demo(run: Callable[..., Run], county: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     again = run("demo", "--data", county / "data", "--out", tmp_path / "out", "--capacity", 5)
     assert again.out == done.out
+
+
+def test_the_demo_bundle_of_the_repository_scores(run: Callable[..., Run], county: Path) -> None:
+    demo_bundle = Path(__file__).parent.parent / "models" / "demo"
+    done = run("score", county / "data", "--model", demo_bundle, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["scored"] > 100

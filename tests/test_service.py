@@ -239,7 +239,11 @@ def damage_rows(roster: Roster, plan: list[tuple[str, str, int, int, Any]], *, t
     """Return a copy in which rows of the students in `touched` are damaged."""
     roster = copy.deepcopy(roster)
     for name, kind, place, column, junk in plan:
-        places = [n for n, row in enumerate(roster[name]) if row and row.get("student_id") in touched]
+        places = [
+            n
+            for n, row in enumerate(roster[name])
+            if row and isinstance(row.get("student_id"), str) and row["student_id"] in touched
+        ]
         if not places:
             continue
         row = roster[name][pick(places, place)]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dropout_risk.schema import ATTENDANCE_CODES
 from dropout_risk.synthetic._life import Snapshot
 from dropout_risk.synthetic._registers import frame
-from dropout_risk.synthetic._world import Children, Floats, Ints, Plan, Rng, Schools, logistic
+from dropout_risk.synthetic._world import Children, Floats, Ints, Plan, Rng, Schools, in_days, logistic
 
 Codes = NDArray[np.int8]
 
@@ -49,7 +49,7 @@ def _attendance(plan: Plan, schools: Schools, children: Children, now: Snapshot)
         "student_id": children.ids.take(now.who[row]),
         "date": date,
         "code": codes[row, day],
-        "recorded_at": date + late[row, day],
+        "recorded_at": date + in_days(late[row, day]),
     }
     return frame("attendance", columns)
 
@@ -66,7 +66,7 @@ def _attendance_counts(plan: Plan, schools: Schools, children: Children, now: Sn
         "days_late": np.sum(codes == L, axis=1),
         "days_not_reported": np.sum(codes == N, axis=1),
         "longest_absence": _longest_run(absent),
-        "recorded_at": now.term.end + late[:, -1],
+        "recorded_at": now.term.end + in_days(late[:, -1]),
     }
     return frame("attendance_counts", columns)
 
@@ -173,7 +173,7 @@ def _grades(plan: Plan, schools: Schools, children: Children, now: Snapshot) -> 
                 "score": np.where(missed, np.nan, score),
                 "full_mark": full_mark,
                 "absent": missed,
-                "recorded_at": date + rng.integers(1, 6, n),
+                "recorded_at": date + in_days(rng.integers(1, 6, n)),
             }
             takes = (now.grade >= ENGLISH_FROM) | (subject != "english")
             takes &= (day < now.stop_day) | now.drops_out  # no longer on roll: no row

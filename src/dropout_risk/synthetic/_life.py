@@ -21,6 +21,7 @@ from dropout_risk.synthetic._world import (
     Rng,
     Schools,
     Term,
+    in_days,
     logistic,
 )
 
@@ -126,7 +127,7 @@ def live(
         state.disengaged = PERSISTENCE * state.disengaged + innovation
         stop_day, exits = _leave(rng, term, state)
         arrivals = _arrive(rng, term, state, children=children, highest=plan.highest)
-        enrolled_on = term.start + np.minimum(rng.geometric(0.7, n) - 1, 4)
+        enrolled_on = term.start + in_days(np.minimum(rng.geometric(0.7, n) - 1, 4))
         enrolled_on[arrivals.who] = arrivals.date
         now = _observe(
             plan, schools, children, term, state=state, rng=rng, classes=classes, enrolled_on=enrolled_on,
@@ -240,14 +241,14 @@ def _leave(rng: Rng, term: Term, state: _State) -> tuple[Ints, Changes]:
     latest = len(term.school_days) - LAST_EXIT_BEFORE_END
     day = np.where(rng.random(n) < MID_TERM[kind], rng.integers(5, latest + 1, n), 0)
     around_start = np.where(is_dropout, rng.integers(10, 26, n), rng.integers(-10, 11, n))
-    date = np.where(day > 0, term.school_days[day], term.start + around_start)
+    date = np.where(day > 0, term.school_days[day], term.start + in_days(around_start))
     travel = np.where(rng.random(n) < 0.10, rng.integers(31, 121, n), rng.integers(10, 31, n))
     arrives = (kind == TRANSFER) & (rng.random(n) < 0.99)
-    arrival = np.where(arrives, date + travel, NEVER)
+    arrival = np.where(arrives, date + in_days(travel), NEVER)
     noticed = np.where(arrives, arrival, date)
     delay = np.where(is_dropout, rng.integers(5, 41, n), rng.integers(0, 11, n))
     kept = ~is_dropout | (rng.random(n) < 0.85)
-    exits = Changes(who[kept], date[kept], CHANGES[kind][kept], arrival[kept], (noticed + delay)[kept])
+    exits = Changes(who[kept], date[kept], CHANGES[kind][kept], arrival[kept], (noticed + in_days(delay))[kept])
 
     state.on_roll[who] = day > 0
     state.suspended[who[kind == SUSPENDED]] = True
@@ -272,9 +273,9 @@ def _arrive(rng: Rng, term: Term, state: _State, *, children: Children, highest:
 
     who = np.concatenate([returns, newcomers])
     change = np.repeat(["returned", "transfer_in"], [len(returns), len(newcomers)])
-    date = term.start + rng.integers(0, 10, len(who))
+    date = term.start + in_days(rng.integers(0, 10, len(who)))
     arrival = np.where(change == "transfer_in", date, NEVER)
-    return Changes(who, date, change, arrival, date + rng.integers(0, 6, len(who)))
+    return Changes(who, date, change, arrival, date + in_days(rng.integers(0, 6, len(who))))
 
 
 def _finish(rng: Rng, term: Term, highest: int, who: Ints) -> Changes:
@@ -282,6 +283,6 @@ def _finish(rng: Rng, term: Term, highest: int, who: Ints) -> Changes:
     n = len(who)
     date: Any = np.full(n, term.end)
     if highest == 9:
-        return Changes(who, date, np.full(n, "graduated"), np.full(n, NEVER), date + rng.integers(0, 11, n))
-    arrival = date + 60 + rng.integers(0, 11, n)
-    return Changes(who, date, np.full(n, "transfer_out"), arrival, arrival + rng.integers(0, 6, n))
+        return Changes(who, date, np.full(n, "graduated"), np.full(n, NEVER), date + in_days(rng.integers(0, 11, n)))
+    arrival = date + in_days(60 + rng.integers(0, 11, n))
+    return Changes(who, date, np.full(n, "transfer_out"), arrival, arrival + in_days(rng.integers(0, 6, n)))

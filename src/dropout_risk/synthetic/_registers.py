@@ -8,7 +8,7 @@ import pandas as pd
 
 from dropout_risk.schema import DTYPES, TABLES, Column
 from dropout_risk.synthetic._life import NEVER, Changes, Snapshot
-from dropout_risk.synthetic._world import Children, Dates, Ints, Plan, Rng, Schools, Term
+from dropout_risk.synthetic._world import Children, Dates, Ints, Plan, Rng, Schools, Term, in_days
 
 # fmt: off
 SURNAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈"
@@ -98,7 +98,7 @@ def _calendar(calendar: Sequence[Term]) -> pd.DataFrame:
         "date": days,
         "is_school_day": reasons == "",
         "reason": [reason or None for reason in reasons],
-        "recorded_at": np.concatenate([np.full(len(term.days), term.start - 30) for term in calendar]),
+        "recorded_at": np.concatenate([np.full(len(term.days), term.start - in_days(30)) for term in calendar]),
     }
     return frame("calendar", columns)
 
@@ -108,7 +108,7 @@ def _students(plan: Plan, schools: Schools, children: Children) -> pd.DataFrame:
     n = len(children)
     # a child of normal age is grade + 5 years old on 1 September
     birth_year = plan.first_year - (children.first_grade + 5 + children.overage)
-    birth_date = _first_of_september(birth_year) - rng.integers(0, 365, n)
+    birth_date = _first_of_september(birth_year) - in_days(rng.integers(0, 365, n))
     surname, given = np.array([*SURNAMES], object), np.array([*GIVEN], object)
     second = np.where(rng.random(n) < 0.75, rng.choice(given, n), "")
     columns = {
@@ -123,7 +123,7 @@ def _students(plan: Plan, schools: Schools, children: Children) -> pd.DataFrame:
 
 
 def _first_of_september(year: Ints) -> Dates:
-    months: Dates = (year - 1970).astype("M8[Y]").astype("M8[M]") + 8
+    months: Dates = (12 * (year - 1970) + 8).astype("M8[M]")
     return months.astype("M8[D]")
 
 
@@ -156,7 +156,7 @@ def _enrolments(plan: Plan, schools: Schools, children: Children, now: Snapshot)
         "left_behind": now.mother_away.astype(int) + now.father_away,
         "migrant": children.migrant[now.who],
         "enrolled_on": now.enrolled_on,
-        "recorded_at": now.enrolled_on + rng.integers(0, 4, n),
+        "recorded_at": now.enrolled_on + in_days(rng.integers(0, 4, n)),
     }
     return frame("enrolments", columns)
 
@@ -172,9 +172,9 @@ def _households(plan: Plan, children: Children, calendar: Sequence[Term], histor
     valid_from = entry - rng.integers(60, 1100, n)
     first_known = np.where(children.newcomer, entry + rng.integers(0, 20, n), valid_from)
     changed = np.flatnonzero(children.household_change <= last_term)
-    change_date = starts[children.household_change[changed]] + rng.integers(0, 60, len(changed))
+    change_date = starts[children.household_change[changed]] + in_days(rng.integers(0, 60, len(changed)))
     valid_to = np.full(n, NEVER)
-    valid_to[changed] = change_date - 1
+    valid_to[changed] = change_date - in_days(1)
     before = _household_rows(children, 0, np.arange(n))
     before |= {"valid_from": valid_from, "valid_to": valid_to, "recorded_at": _later(rng, first_known)}
     after = _household_rows(children, 1, changed)
@@ -198,7 +198,7 @@ def _household_rows(children: Children, state: int, who: Ints) -> dict[str, Any]
 
 
 def _later(rng: Rng, date: Dates) -> Dates:
-    return date + rng.integers(0, 31, len(date))
+    return date + in_days(rng.integers(0, 31, len(date)))
 
 
 def _status_changes(children: Children, changes: Sequence[Changes]) -> pd.DataFrame:

@@ -88,6 +88,11 @@ class Term:
         return self.index // 2
 
 
+def in_days(count: ArrayLike) -> NDArray[np.timedelta64]:
+    """Return a number of days, or an array of them, as what NumPy adds to dates."""
+    return np.asarray(count).astype("timedelta64[D]")
+
+
 def make_term(first_year: int, index: int) -> Term:
     """Return the term number `index`: autumn from about 1 Sep to mid Jan, spring from late Feb to early Jul."""
     autumn = first_year + index // 2
@@ -97,7 +102,7 @@ def make_term(first_year: int, index: int) -> Term:
     else:
         start = np.busday_offset(f"{autumn + 1}-02-21", 0, roll="forward", weekmask="Mon")
         end = np.busday_offset(f"{autumn + 1}-07-12", 0, roll="backward", weekmask="Fri")
-    days = np.arange(start, end + 1)
+    days = np.arange(start, end + np.timedelta64(1, "D"))
     holidays = np.concatenate([_holidays(autumn), _holidays(autumn + 1)])
     is_school_day = np.is_busday(days, holidays=holidays)
     reasons = np.where(is_school_day, "", np.where(np.is_busday(days), "节假日", "周末"))
