@@ -16,7 +16,7 @@ demo: $(VENV)/.run-ready  ## Run the main job on the synthetic county
 
 test: $(VENV)/.dev-ready lint types  ## Run lint, types and all tests
 	@echo "== tests: everything, the slow ones included"
-	@$(BIN)/pytest -q -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=90
+	@$(BIN)/pytest -q -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=95
 
 check: $(VENV)/.dev-ready lint types fast  ## Run the inner loop: lint, types, fast tests
 

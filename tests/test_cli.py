@@ -152,6 +152,45 @@ def test_score_refuses_a_broken_row_and_scores_the_rest(
     assert bad["row"] == newest[0] + 2 and bad["value"] == "eleven" and bad["file"] == "enrolments.csv"
 
 
+@pytest.mark.parametrize("ending", ["parquet", "json"])
+def test_scores_in_other_forms(
+    run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / f"scores.{ending}"
+    assert run("score", county / "data", "--model", bundle, "--out", path, "--lang", "zh").code == 0
+    if ending == "json":
+        assert json.loads(path.read_text("utf-8"))["students"][0]["reasons"][0]["label"]
+    else:
+        assert pd.read_parquet(path)["risk"].between(0, 1).all()
+
+
+def test_a_school_on_its_own_gets_the_countys_numbers(
+    run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path
+) -> None:
+    enrolments = pd.read_csv(county / "data" / "enrolments.csv", dtype=str)
+    newest = enrolments[enrolments["term"] == "2020-2021-2"]
+    school = newest["school_id"].value_counts().index[0]
+    students = set(newest.loc[newest["school_id"] == school, "student_id"])
+    roster = tmp_path / "roster"
+    roster.mkdir()
+    for path in (county / "data").iterdir():
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+            frame[frame["student_id"].isin(students)].to_parquet(roster / path.name)
+            continue
+        text = pd.read_csv(path, dtype=str)
+        if "student_id" in text and path.name != "schools.csv":
+            text = text[text["student_id"].isin(students)]
+        text.to_csv(roster / path.name, index=False)
+    whole = json.loads(run("score", county / "data", "--model", bundle, "--json").out)
+    alone = json.loads(run("score", roster, "--model", bundle, "--roster", "--json").out)
+    drop = {"rank"}
+    expected = {row["student_id"]: {k: v for k, v in row.items() if k not in drop} for row in whole["students"]}
+    for row in alone["students"]:
+        assert {k: v for k, v in row.items() if k not in drop} == expected[row["student_id"]]
+    assert alone["scored"] > 10
+
+
 def test_targets_keeps_to_the_capacity(run: Callable[..., Run], county: Path, bundle: Path) -> None:
     done = run("targets", county / "data", "--model", bundle, "--workers", 3, "--per-worker", 4, "--json")
     assert done.code == 0, done.err
@@ -174,6 +213,15 @@ def test_train_on_a_flat_table(run: Callable[..., Run], flat: Path, how: tuple[s
     assert figures["metrics"]["auc"]["value"] > 0.75
     for peer in ("baseline", "logistic_regression", "hist_gradient_boosting", "lightgbm_defaults"):
         assert set(figures["peers"][peer]["auc"]) == {"value", "low", "high"}
+
+
+def test_evaluate_keeps_nothing(run: Callable[..., Run], county: Path, flat: Path) -> None:
+    own = run("evaluate", "--table", flat, "--label", "y", "--group", "village", "--drop", "fold,part,year,rule")
+    assert own.code == 0 and "the model" in own.out, own.err
+    zh = run("evaluate", county / "data", "--lang", "zh")
+    assert zh.code == 0 and "在同样的名额下" in zh.out, zh.err
+    as_json = json.loads(run("evaluate", county / "data", "--json").out)
+    assert as_json["metrics"]["auc"]["value"] > 0.5
 
 
 def test_flat_bundle_scores_a_flat_table(run: Callable[..., Run], flat: Path, tmp_path: Path) -> None:

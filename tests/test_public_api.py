@@ -49,6 +49,7 @@ def test_docstrings_are_whole(name: str) -> None:
     text = inspect.getdoc(thing) or ""
     assert len(text) > 40, "no docstring"
     if inspect.isfunction(thing):
+        assert ">>>" in text, "no example"
         parameters = [p for p in inspect.signature(thing).parameters if p != "self"]
         missing = [p for p in parameters if p not in text]
         assert not missing, f"parameters without a word: {missing}"

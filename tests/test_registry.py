@@ -1,5 +1,6 @@
 """Bundles on disk and in MLflow: whole or refused, bit for bit, and without any student."""
 
+import doctest
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dropout_risk import registry
 from dropout_risk.bundle import FORMAT, MAX_FILE_BYTES, Bundle, data_digest, load_bundle, save_bundle
 from dropout_risk.errors import (
     BundleError,
@@ -27,6 +29,7 @@ from dropout_risk.errors import (
 from dropout_risk.model import DropoutRiskClassifier
 from dropout_risk.registry import load_model, log_model, promote
 
+DEMO = Path(__file__).parent.parent / "models" / "demo"
 PLANTED_ID = "PLANTED-532901201011111234"
 PLANTED_KM = 6.178239450016742
 METRICS = {
@@ -414,6 +417,22 @@ class TestStore:
         monkeypatch.chdir(tmp_path / "cwd")
         yield
         assert os.listdir(tmp_path / "cwd") == []
+
+    def test_the_examples_of_the_docstrings_run_one_after_another(self, tmp_path, monkeypatch):
+        """They are skipped as doctests, because they write a store; here they run in an empty folder."""
+        place = tmp_path / "examples"
+        shutil.copytree(DEMO, place / "models" / "demo")
+        monkeypatch.chdir(place)
+        space = vars(registry).copy()
+        for function in (log_model, promote, load_model):
+            examples = doctest.DocTestParser().get_doctest(function.__doc__, space, function.__name__, None, 0)
+            assert examples.examples
+            for example in examples.examples:
+                example.options.pop(doctest.SKIP, None)
+            result = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(examples, clear_globs=False)
+            space.update(examples.globs)
+            assert result.failed == 0
+        monkeypatch.chdir(tmp_path / "cwd")
 
     def test_a_model_becomes_challenger_then_champion(self, store, bundle, frame):
         at = {"name": "term", "tracking_uri": store}

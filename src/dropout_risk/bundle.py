@@ -212,8 +212,13 @@ def save_bundle(bundle: Bundle, folder: str | Path, *, overwrite: bool = False) 
 
     Examples
     --------
-    >>> save_bundle(bundle, "models/county-2026")  # doctest: +SKIP
-    PosixPath('models/county-2026')
+    >>> import tempfile
+    >>> model = DropoutRiskClassifier().fit(np.arange(40.0)[:, None], np.arange(40) > 20)
+    >>> bundle = Bundle(model=model, kind="flat", created="2026-11-22")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     kept = save_bundle(bundle, Path(folder) / "county-2026")
+    ...     load_bundle(kept).digest == bundle.digest
+    True
     """
     folder = Path(folder)
     if folder.exists() and not overwrite:

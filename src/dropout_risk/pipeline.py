@@ -156,10 +156,22 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def check_county(tables: Tables) -> County:
     """Check `tables` and set the rows aside that cannot be used.
 
+    Returns
+    -------
+    County
+        With the usable tables, the tables as read, the refused rows and the full report.
+
     Raises
     ------
     TableError
         If a whole table is missing or cannot be used; the text holds every such problem.
+
+    Examples
+    --------
+    >>> from dropout_risk.synthetic import make_county
+    >>> county = check_county(make_county(200, terms=2, seed=1))
+    >>> county.report.ok, len(county.refused)
+    (True, 0)
     """
     report = validate(tables)
     good, refused = usable(tables, report)
@@ -180,6 +192,12 @@ def load_county(path: str | Path, *, term: str | None = None) -> County:
     ------
     TableError
         If files or whole tables cannot be used; the text holds every such problem.
+
+    Examples
+    --------
+    >>> load_county("nowhere")
+    Traceback (most recent call last):
+    dropout_risk.errors.TableError: nowhere: there is no such file or folder.
     """
     return check_county(read_tables(path, term=term))
 
@@ -221,6 +239,18 @@ def train(
     Returns
     -------
     Training
+
+    Raises
+    ------
+    TableError
+        If no outcome is known yet, or there is too little to judge a model.
+
+    Examples
+    --------
+    >>> from dropout_risk.synthetic import make_county
+    >>> training = train(check_county(make_county(400, terms=3, seed=1)), peers={})
+    >>> training.bundle.model.kind_, training.bundle.data["as_of"]
+    ('logistic', '2021-01-15')
     """
     tell = progress or _silent
     learned = cohorts(county.tables, horizon=horizon, preset=preset, known_by=known_by, progress=tell)
@@ -352,6 +382,20 @@ def score(
     ------
     SettingsError
         If the bundle was trained on a flat table, or `as_of` fits no term.
+    TableError
+        If no student is at risk on that day.
+
+    Returns
+    -------
+    Scores
+
+    Examples
+    --------
+    >>> from dropout_risk.synthetic import make_county
+    >>> county = check_county(make_county(400, terms=3, seed=1))
+    >>> scores = score(county, train(county, peers={}).bundle, reasons=3, lang="en")
+    >>> scores.rows_in == len(scores.frame) + len(scores.refused), scores.frame["rank"].iloc[0].item()
+    (True, 1)
     """
     if bundle.kind != "county":
         raise SettingsError("This bundle was trained on a flat table; give it rows with the columns that it learned.")
