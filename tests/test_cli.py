@@ -93,6 +93,17 @@ def test_synth_is_the_same_twice(run: Callable[..., Run], tmp_path: Path) -> Non
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
 
+@pytest.mark.slow
+def test_synth_rebuilds_the_county_of_the_repository(run: Callable[..., Run], tmp_path: Path) -> None:
+    kept = Path(__file__).parent.parent / "data" / "synthetic"
+    assert run("synth", tmp_path / "again").code == 0
+    files = sorted(path.name for path in (tmp_path / "again").iterdir())
+    assert files == sorted(path.name for path in kept.iterdir() if path.name != "README.md")
+    for name in files:
+        assert (tmp_path / "again" / name).read_bytes() == (kept / name).read_bytes(), name
+    assert sum(path.stat().st_size for path in kept.iterdir()) < 5e6
+
+
 def test_validate_good_and_bad(run: Callable[..., Run], county: Path, tmp_path: Path) -> None:
     assert run("validate", county / "data").code == 0
     broken = tmp_path / "broken"
@@ -293,6 +304,11 @@ def test_train_track_promote_score(county: Path, tmp_path: Path) -> None:
     model = ["--model", "models:/dropout-risk@champion", "--tracking-uri", store]
     done = shell("score", county / "data", *model, "--json")
     assert json.loads(done.stdout)["scored"] > 100
+    own = tmp_path / "own.csv"
+    frame = pd.DataFrame({"absent": np.arange(300) % 7, "y": (np.arange(300) % 7 > 4).astype(int)})
+    frame.to_csv(own, index=False)
+    flat = shell("train", "--table", own, "--label", "y", "--tracking-uri", store)
+    assert "version 1 of dropout-risk-flat, alias challenger" in flat.stderr, flat.stderr
     again = shell("promote", "--tracking-uri", store)
     assert again.returncode == 3 and "Traceback" not in again.stderr
 

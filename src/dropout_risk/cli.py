@@ -451,14 +451,16 @@ def _capacity(capacity: int | None, workers: int | None, per_worker: int | None)
 def _track(training: "Training", tracking_uri: str | None, tell: "Progress") -> Any:
     from importlib.util import find_spec
 
-    from dropout_risk.registry import log_model
+    from dropout_risk.registry import MODEL_NAME, log_model
 
     if find_spec("mlflow") is None:
         say("Not logged: mlflow is not installed (pip install 'dropout-risk[track]').")
         return None
     tell("log to MLflow")
-    run = log_model(training.bundle, tracking_uri=tracking_uri)
-    say(f"Logged to MLflow as version {run.version} of dropout-risk, alias challenger (run {run.run_id}).")
+    # A model of somebody's own columns must never become the champion that the service loads.
+    name = MODEL_NAME if training.bundle.kind == "county" else f"{MODEL_NAME}-flat"
+    run = log_model(training.bundle, name=name, tracking_uri=tracking_uri)
+    say(f"Logged to MLflow as version {run.version} of {name}, alias challenger (run {run.run_id}).")
     return run
 
 
