@@ -50,8 +50,8 @@ def main() -> int:
         )
         return 2
     everyone = {**PEERS, **BENCH_PEERS}
-    chosen = {"all": list(everyone), "fast": list(PEERS)}.get(options.peers[0], options.peers)
-    factories = {name: everyone[name] for name in chosen}
+    sets = {"all": list(everyone), "fast": list(PEERS)}
+    factories = {name: everyone[name] for given in options.peers for name in sets.get(given, [given])}
     models: dict[str, Any] = {OURS: DropoutRiskClassifier(n_jobs=options.jobs)}
     left_out = {}
     for name, factory in factories.items():
