@@ -11,7 +11,7 @@ import pandas as pd
 from dropout_risk.bundle import Bundle, data_digest
 from dropout_risk.descriptions import Lang
 from dropout_risk.errors import ColumnsError, SettingsError, TableError
-from dropout_risk.evaluation import Evaluation, cross_scores, evaluate
+from dropout_risk.evaluation import Evaluation, evaluate
 from dropout_risk.explanation import explain
 from dropout_risk.model import DropoutRiskClassifier
 from dropout_risk.peers import PEERS
@@ -23,6 +23,8 @@ from dropout_risk.pipeline import (
     Scores,
     Training,
     band_cutoffs,
+    cross_scores_beside,
+    silent,
 )
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES
 from dropout_risk.split import TermSplit
@@ -276,14 +278,17 @@ def judge_flat(
     evaluation : Evaluation
     risk : float array (n,), NaN for rows that no split tests
     """
-    tell = progress or _silent
-    tell("model")
-    risk = cross_scores(model, table.X, table.y, table.splits, groups=table.groups, term=table.term)
-    peers = {}
-    for name, peer in PEERS.items():
-        tell(name)
-        peers[name] = cross_scores(peer(n_jobs=model.n_jobs, seed=seed), table.X, table.y, table.splits)
-    tell("intervals")
+    risk, peers = cross_scores_beside(
+        model,
+        table.X,
+        table.y,
+        table.splits,
+        groups=table.groups,
+        term=table.term,
+        peers=PEERS,
+        seed=seed,
+        progress=progress or silent,
+    )
     rules = {} if table.baseline is None else {"baseline": table.baseline}
     evaluation = evaluate(table.y, risk, groups=table.groups, term=table.term, rules=rules, peers=peers, seed=seed)
     return evaluation, risk
@@ -324,7 +329,7 @@ def train_flat(
     >>> training.bundle.kind, training.evaluation.metrics["auc"].value > 0.7
     ('flat', True)
     """
-    tell = progress or _silent
+    tell = progress or silent
     model = flat_model(seed=seed, threads=threads)
     evaluation, risk = judge_flat(table, model, seed=seed, progress=tell)
     tell("final fit")
@@ -395,7 +400,3 @@ def _as_learned(X: pd.DataFrame, model: DropoutRiskClassifier) -> pd.DataFrame:
     """Return text columns as categories where the model learned categories."""
     learned = {name: X[name].astype("category") for name in model.categories_}
     return X.assign(**learned)
-
-
-def _silent(step: str) -> None:
-    """Take a progress message and do nothing."""

@@ -252,7 +252,7 @@ def train(
     >>> training.bundle.model.kind_, training.bundle.data["as_of"]
     ('logistic', '2021-01-15')
     """
-    tell = progress or _silent
+    tell = progress or silent
     learned = cohorts(county.tables, horizon=horizon, preset=preset, known_by=known_by, progress=tell)
     model = county_model(seed=seed, threads=threads)
     evaluation, risk, validation = judge(learned, model, horizon=horizon, seed=seed, peers=peers, progress=tell)
@@ -296,19 +296,37 @@ def judge(
     risk : float array (n,), out-of-time risks, NaN for rows that served for training only
     validation : str, how the rows were split, for the card
     """
-    tell = progress or _silent
+    tell = progress or silent
     X, y, groups, term = learned
     splits, validation = out_of_time_splits(X, term, groups=groups, horizon=horizon, seed=seed)
-    tell("model")
+    risk, others = cross_scores_beside(
+        model, X, y, splits, groups=groups, term=term, peers=peers, seed=seed, progress=tell
+    )
+    evaluation = evaluate(y, risk, groups=groups, term=term, rules=rule_scores(X), peers=others, seed=seed)
+    return evaluation, risk, validation
+
+
+def cross_scores_beside(
+    model: DropoutRiskClassifier,
+    X: pd.DataFrame,
+    y: np.ndarray,
+    splits: list[tuple[np.ndarray, np.ndarray]],
+    *,
+    groups: np.ndarray | None,
+    term: np.ndarray | None,
+    peers: Mapping[str, Factory],
+    seed: int,
+    progress: Progress,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the risks of `model` and of each peer for the rows that the splits test."""
+    progress("model")
     risk = cross_scores(model, X, y, splits, groups=groups, term=term)
     others = {}
     for name, peer in peers.items():
-        tell(name)
+        progress(name)
         others[name] = cross_scores(peer(n_jobs=model.n_jobs, seed=seed), X, y, splits)
-    tell("intervals")
-    rules = rule_scores(X)
-    evaluation = evaluate(y, risk, groups=groups, term=term, rules=rules, peers=others, seed=seed)
-    return evaluation, risk, validation
+    progress("intervals")
+    return risk, others
 
 
 def out_of_time_splits(
@@ -486,5 +504,5 @@ def _refused_rows(county: County, day: pd.Timestamp, *, scored: pd.Index, lang: 
     return pd.DataFrame(refused, columns=REFUSED_COLUMNS)
 
 
-def _silent(step: str) -> None:
+def silent(step: str) -> None:
     """Take a progress message and do nothing."""
