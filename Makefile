@@ -41,7 +41,7 @@ clean:  ## Remove what make has made
 
 # The marker files hold the install steps: a second call finds them newer than what they depend on.
 $(VENV)/.run-ready: pyproject.toml constraints.txt
-	@$(call install,[track])
+	@$(call install,[track$(comma)report])
 
 $(VENV)/.dev-ready: pyproject.toml constraints.txt
 	@$(call install,[dev])

@@ -58,7 +58,7 @@ model = dr.DropoutRiskClassifier()
 splits = list(dr.TermSplit(2).split(X, term=term))
 risk = dr.cross_scores(model, X, y, splits, groups=groups, term=term)
 evaluation = dr.evaluate(y, risk, groups=groups, term=term, rules=dr.rule_scores(X), n_boot=200)
-print(evaluation.to_text())
+print(dr.evaluation_text(evaluation))
 
 # %% [markdown]
 # ## Score the newest term, with reasons

@@ -42,7 +42,7 @@ frame.shape, roles
 
 # %%
 table = dr.FlatTable.of(frame, **roles)
-print(table.validation)
+print(table.validation["en"])
 table.X.head()
 
 # %% [markdown]
@@ -51,7 +51,7 @@ table.X.head()
 
 # %%
 training = dr.train_flat(table)
-print(training.evaluation.to_text())
+print(dr.evaluation_text(training.evaluation))
 
 # %% [markdown]
 # ## Why

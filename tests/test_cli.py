@@ -1,18 +1,26 @@
 """The command line from outside: what goes in, what is printed, written and returned."""
 
 import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
+from trained_county import junior, trained
 
-from dropout_risk.bundle import load_bundle
+from dropout_risk.bundle import load_bundle, save_bundle
 from dropout_risk.cli import app, main
+from dropout_risk.registry import load_model, log_model
+from dropout_risk.tables import write_tables
+
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+ENGLISH = re.compile(r"[A-Za-z]{2,} [A-Za-z]{2,}")
 
 
 class Run(NamedTuple):
@@ -39,20 +47,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture(scope="module")
 def county(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small county on disk, and a bundle trained on it beside it."""
-    from dropout_risk.synthetic import make_county
-    from dropout_risk.tables import write_tables
-
     folder = tmp_path_factory.mktemp("county")
-    write_tables(make_county(700, terms=4, seed=3), folder / "data")
+    write_tables(junior().as_read, folder / "data")
     return folder
 
 
 @pytest.fixture(scope="module")
 def bundle(county: Path) -> Path:
-    from dropout_risk.bundle import save_bundle
-    from dropout_risk.pipeline import load_county, train
-
-    return save_bundle(train(load_county(county / "data")).bundle, county / "bundle")
+    return save_bundle(trained().bundle, county / "bundle")
 
 
 @pytest.fixture
@@ -123,15 +125,62 @@ def test_validate_good_and_bad(run: Callable[..., Run], county: Path, tmp_path: 
     assert json.loads(as_json.out)["problems"][0]["row"] == 5
 
 
-def test_train_writes_a_bundle_and_says_how_good_it_is(run: Callable[..., Run], county: Path, tmp_path: Path) -> None:
-    done = run("train", county / "data", "--out", tmp_path / "b", "--no-track", "--json")
-    assert done.code == 0, done.err
-    figures = json.loads(done.out)
+@pytest.fixture(scope="module")
+def training(county: Path) -> Run:
+    """One quick training from the command line, with its report, kept in the folder of the county."""
+    words = ["train", county / "data", "--quick", "--no-track", "--json"]
+    words += ["--out", county / "own", "--report", county / "report", "--created", "2026-11-22"]
+    return shell(*words, cwd=county)
+
+
+def shell(*words: object, cwd: Path) -> Run:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "dropout_risk.cli", *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, encoding="utf-8", check=False)
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+def strict(text: str) -> dict:
+    """Read JSON as a strict reader does: no NaN, no Infinity."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_train_writes_a_bundle_and_says_how_good_it_is(training: Run, county: Path) -> None:
+    assert training.code == 0, training.err
+    figures = strict(training.out)
     assert {"auc", "average_precision", "ece", "log_loss", "recall_at_10"} <= set(figures["metrics"])
     assert set(figures["metrics"]["auc"]) == {"value", "low", "high"}
-    assert {"absence_rule", "school_mean", "logistic_regression"} <= set(figures["peers"])
-    assert figures["validation"].startswith("out of time")
-    assert load_bundle(tmp_path / "b").kind == "county"
+    assert {"absence_rule", "school_mean", "last_grades", "random", "logistic_regression"} <= set(figures["peers"])
+    assert figures["validation"]["en"].startswith("out of time")
+    assert figures["model"]["created"] == "2026-11-22"
+    assert figures["run"] is None
+    bundle = load_bundle(county / "own")
+    assert bundle.kind == "county" and bundle.created == "2026-11-22"
+    assert bundle.metrics["evaluation"]["metrics"] == figures["metrics"]
+    parts = {"held_out", "sensitive", "stability", "coverage", "missing", "drivers", "reasons", "help", "oracle"}
+    assert parts | {"alarms", "notes", "data"} <= set(figures)
+
+
+def test_train_writes_a_report_in_both_languages(training: Run, county: Path) -> None:
+    files = {path.name for path in (county / "report").iterdir()}
+    assert files == {"report.zh.html", "report.en.html", "report.json"}
+    for name in files:
+        assert f"Report written to {county / 'report' / name}." in training.err
+    figures = strict((county / "report" / "report.json").read_text("utf-8"))
+    recall = f"{100 * strict(training.out)['metrics']['recall_at_10']['value']:.1f}"
+    for lang in ("zh", "en"):
+        page = (county / "report" / f"report.{lang}.html").read_text("utf-8")
+        assert recall in page and "<svg" in page
+    assert "evaluation" in json.dumps(figures)
+
+
+def test_progress_goes_to_standard_error_alone(training: Run) -> None:
+    assert "… read and check" in training.err and "… final fit" in training.err
+    assert "…" not in training.out
 
 
 def test_score_counts_every_row(run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path) -> None:
@@ -205,11 +254,150 @@ def test_a_school_on_its_own_gets_the_countys_numbers(
 def test_targets_keeps_to_the_capacity(run: Callable[..., Run], county: Path, bundle: Path) -> None:
     done = run("targets", county / "data", "--model", bundle, "--workers", 3, "--per-worker", 4, "--json")
     assert done.code == 0, done.err
-    listed = json.loads(done.out)
+    listed = strict(done.out)
     assert len(listed["students"]) == 12 == listed["places"][0]["listed"]
+    assert {rule["name"] for rule in listed["rules"]} >= {"absence_rule", "school_mean", "poverty_list", "last_grades"}
+    assert listed["basis"] == "backtest"
     per_school = run("targets", county / "data", "--model", bundle, "--capacity", 2, "--per", "school", "--json")
     assert all(place["listed"] <= 2 for place in json.loads(per_school.out)["places"])
     assert "12 of" in run("targets", county / "data", "--model", bundle, "--capacity", 12).err
+
+
+def test_targets_per_township_with_a_floor(run: Callable[..., Run], county: Path, bundle: Path) -> None:
+    """Every township has its capacity, every school its floor."""
+    words = ["targets", county / "data", "--model", bundle, "--per", "township", "--json"]
+    schools = pd.read_csv(county / "data" / "schools.csv", dtype=str)
+    per_township = schools.groupby("township_id").size()
+    found = strict(run(*words, "--capacity", 2 * per_township.max(), "--floor", 2).out)
+    assert {place["place"] for place in found["places"]} <= set(per_township.index)
+    assert all(place["listed"] == 2 * per_township.max() for place in found["places"])
+    listed = pd.DataFrame(found["students"])
+    assert (listed.groupby("school_id").size() >= 2).all()
+    everybody = strict(run(*words, "--capacity", 10_000).out)["students"]
+    assert set(listed["school_id"]) == {student["school_id"] for student in everybody}
+    refused = run(*words, "--capacity", 1, "--floor", 2)
+    assert refused.code == 2 and "A floor of 2 per school does not fit" in refused.err
+
+
+def test_targets_writes_the_list_the_changes_and_the_draw(
+    run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path
+) -> None:
+    words = ["targets", county / "data", "--model", bundle, "--capacity", 9, "--seed", 4]
+    done = run(*words, "--out", tmp_path / "list.csv")
+    assert done.code == 0, done.err
+    names = ["list.csv", "list.changes.csv", "list.draw.json"]
+    assert done.out.splitlines() == [str(tmp_path / name) for name in names]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    as_json = strict(run(*words, "--json").out)
+    written = pd.read_csv(tmp_path / "list.csv", dtype={"student_id": str})
+    assert written["student_id"].tolist() == [student["student_id"] for student in as_json["students"]]
+    assert strict((tmp_path / "list.draw.json").read_text("utf-8")) == as_json["lottery"]
+    assert as_json["lottery"]["seed"] == 4
+    changes = pd.read_csv(tmp_path / "list.changes.csv", dtype={"student_id": str})
+    assert changes["student_id"].tolist() == [student["student_id"] for student in as_json["churn"]["students"]]
+    for name in names:
+        (tmp_path / name).unlink()
+    refused = run(*words, "--out", tmp_path / "list.xlsx")
+    assert refused.code == 2 and ".csv" in refused.err and not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def capacities(county: Path, tmp_path: Path) -> Callable[[dict], Path]:
+    """Write a file of capacities: columns as given, `place` being the schools with students unless given."""
+    enrolments = pd.read_csv(county / "data" / "enrolments.csv", dtype=str)
+    schools = sorted(enrolments.loc[enrolments["term"] == "2020-2021-2", "school_id"].unique())
+
+    def write(columns: dict) -> Path:
+        path = tmp_path / "capacities.csv"
+        pd.DataFrame({"place": schools, **columns}).to_csv(path, index=False)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(("kind", "per_worker"), [("students", 1), ("workers", 3)])
+def test_a_file_gives_each_place_its_capacity(
+    run: Callable[..., Run], county: Path, bundle: Path, capacities: Callable[[dict], Path], kind: str, per_worker: int
+) -> None:
+    path = capacities({kind: [1, 2, 3, 1, 2]})
+    words = ["targets", county / "data", "--model", bundle, "--per", "school", "--capacities", path, "--json"]
+    done = run(*words, *(["--per-worker", per_worker] if kind == "workers" else []))
+    assert done.code == 0, done.err
+    assert [place["listed"] for place in strict(done.out)["places"]] == [per_worker * n for n in (1, 2, 3, 1, 2)]
+
+
+def test_every_fault_of_a_capacities_file_is_named(
+    run: Callable[..., Run], county: Path, bundle: Path, capacities: Callable[[dict], Path]
+) -> None:
+    words = ["targets", county / "data", "--model", bundle, "--per", "school", "--capacities"]
+    failed = run(*words, capacities({"workers": ["2", "two", "-1", "1.5", ""]}))
+    assert failed.code == 2
+    for row, value in ((3, "two"), (4, "-1"), (5, "1.5")):
+        assert f"row {row} holds" in failed.err and value in failed.err
+    assert "row 6" in failed.err and "row 2 " not in failed.err
+    twice = run(*words, capacities({"place": ["a", "b", "a", "b", "c"], "students": 1}))
+    assert "row 4 repeats a" in twice.err and "row 5 repeats b" in twice.err
+    for columns in ({"workers": 1, "students": 2}, {"helpers": 3}):
+        failed = run(*words, capacities(columns))
+        assert failed.code == 2 and "one of workers and students" in failed.err
+    none = run(*words, capacities({"students": [0, 1, 1, 0, 1]}))
+    assert none.code == 2 and none.err.count(" is 0") == 2
+    some = capacities({"students": 1})
+    some.write_text("\n".join(some.read_text("utf-8").splitlines()[:3]) + "\n", "utf-8")
+    missing = run(*words, some)
+    assert missing.code == 2 and missing.err.count("has no capacity") == 3
+    assert run(*words, "nowhere.csv").code == 2
+
+
+def test_a_place_code_keeps_its_leading_zero(
+    run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in (county / "data").iterdir():
+        if path.name == "schools.csv":
+            schools = pd.read_csv(path, dtype=str)
+            schools.assign(county_id="051001").to_csv(data / path.name, index=False)
+        else:
+            (data / path.name).write_bytes(path.read_bytes())
+    own = tmp_path / "capacities.csv"
+    own.write_text("place,students\n051001,7\n", "utf-8")
+    done = run("targets", data, "--model", bundle, "--capacities", own, "--json")
+    assert done.code == 0, done.err
+    assert len(strict(done.out)["students"]) == 7
+
+
+VERBS = {
+    "score": ["score", "DATA", "--model", "BUNDLE"],
+    "targets": ["targets", "DATA", "--model", "BUNDLE", "--capacity", 8],
+    "targets of the first term": ["targets", "DATA", "--model", "BUNDLE", "--capacity", 8, "--as-of", "2020-01-17"],
+    "evaluate": ["evaluate", "--table", "FLAT", "--label", "y", "--group", "village", "--drop", "fold,part,year"],
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_an_answer_is_in_one_language(
+    run: Callable[..., Run], county: Path, bundle: Path, flat: Path, verb: str, lang: str
+) -> None:
+    places = {"DATA": county / "data", "BUNDLE": bundle, "FLAT": flat}
+    done = run(*(places.get(str(word), word) for word in VERBS[verb]), "--lang", lang)
+    assert done.code == 0, done.err
+    lines = [line for line in done.out.splitlines() if line.strip()]
+    assert len(lines) > 5
+    wrong = CHINESE if lang == "en" else ENGLISH
+    mixed = [line for line in lines if wrong.search(line)]
+    assert not mixed, "\n".join(mixed)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_json_of_every_verb_is_strict(
+    run: Callable[..., Run], county: Path, bundle: Path, flat: Path, verb: str
+) -> None:
+    places = {"DATA": county / "data", "BUNDLE": bundle, "FLAT": flat}
+    done = run(*(places.get(str(word), word) for word in VERBS[verb]), "--json")
+    assert done.code == 0, done.err
+    assert strict(done.out)
 
 
 @pytest.mark.parametrize("how", [("--fold", "fold"), ("--split", "part"), ("--time", "year"), ()])
@@ -226,13 +414,52 @@ def test_train_on_a_flat_table(run: Callable[..., Run], flat: Path, how: tuple[s
         assert set(figures["peers"][peer]["auc"]) == {"value", "low", "high"}
 
 
-def test_evaluate_keeps_nothing(run: Callable[..., Run], county: Path, flat: Path) -> None:
-    own = run("evaluate", "--table", flat, "--label", "y", "--group", "village", "--drop", "fold,part,year,rule")
-    assert own.code == 0 and "the model" in own.out, own.err
-    zh = run("evaluate", county / "data", "--lang", "zh")
-    assert zh.code == 0 and "在同样的名额下" in zh.out, zh.err
-    as_json = json.loads(run("evaluate", county / "data", "--json").out)
+def test_evaluate_keeps_nothing_but_the_report(
+    run: Callable[..., Run], flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    words = ["evaluate", "--table", flat, "--label", "y", "--group", "village", "--drop", "fold,part,year,rule"]
+    own = run(*words, "--report", tmp_path / "report")
+    assert own.code == 0 and "the model" in own.out.lower(), own.err
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        "report.zh.html",
+        "report.en.html",
+        "report.json",
+    }
+    assert not list(Path.cwd().iterdir()), "evaluate keeps no model and logs nothing"
+
+
+@pytest.mark.slow
+def test_evaluate_a_county(run: Callable[..., Run], county: Path, tmp_path: Path) -> None:
+    zh = run("evaluate", county / "data", "--lang", "zh", "--quick", "--report", tmp_path)
+    assert zh.code == 0 and zh.out.startswith("名额为 10 % 时，模型"), zh.err
+    assert not [line for line in zh.out.splitlines() if ENGLISH.search(line)]
+    assert (tmp_path / "report.zh.html").stat().st_size > 10_000
+    as_json = strict(run("evaluate", county / "data", "--quick", "--json").out)
     assert as_json["metrics"]["auc"]["value"] > 0.5
+
+
+def test_a_model_from_elsewhere_is_set_to_a_county(
+    run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path
+) -> None:
+    words = ["train", county / "data", "--from", bundle, "--no-track"]
+    done = run(*words, "--out", tmp_path / "b", "--created", "2026-11-22")
+    assert done.code == 0, done.err
+    assert done.out.startswith("This model learned elsewhere") and "95 % interval" in done.out
+    own = load_bundle(tmp_path / "b")
+    assert own.kind == "county" and own.created == "2026-11-22"
+    assert run(*words, "--lang", "zh").out.startswith("本模型由其他地区的数据训练")
+    scored = run("score", county / "data", "--model", tmp_path / "b", "--json")
+    assert strict(scored.out)["scored"] > 100
+    listed = run("targets", county / "data", "--model", tmp_path / "b", "--capacity", 5, "--json")
+    assert strict(listed.out)["basis"] == "risks alone"
+
+
+def test_a_model_from_elsewhere_answers_in_json_too(run: Callable[..., Run], county: Path, bundle: Path) -> None:
+    done = run("train", county / "data", "--from", bundle, "--no-track", "--json")
+    assert done.code == 0, done.err
+    assert {"rows", "events", "expected", "slope", "shift", "cases_low", "cases_high"} <= set(strict(done.out))
 
 
 def test_flat_bundle_scores_a_flat_table(run: Callable[..., Run], flat: Path, tmp_path: Path) -> None:
@@ -262,6 +489,17 @@ def test_flat_bundle_scores_a_flat_table(run: Callable[..., Run], flat: Path, tm
         (["targets", "DATA", "--model", "BUNDLE"], "Give the capacity once"),
         (["targets", "DATA", "--model", "BUNDLE", "--capacity", 5, "--workers", 2], "Give the capacity once"),
         (["train", "DATA", "--preset", "mars", "--no-track"], "yunnan-2022"),
+        (["train", "DATA", "--treatment", "ignore", "--no-track"], "no treatment 'ignore'"),
+        (["train", "DATA", "--deployed-on", "2020-09-01", "--no-track"], "table interventions has no support"),
+        (["train", "DATA", "--from", "nowhere", "--no-track"], "nowhere"),
+        (["train", "--table", "FLAT", "--label", "y", "--from", "BUNDLE"], "not --table"),
+        (["train", "DATA", "--table", "FLAT"], "not both"),
+        (["targets", "DATA", "--model", "BUNDLE", "--capacity", 5, "--as-of", "2001-01-01"], "before the first term"),
+        (["targets", "--model", "BUNDLE", "--capacity", 5], "Give a folder of tables"),
+        (["promote", "--override"], "--override --why TEXT"),
+        (["promote", "--override", "--why", "  "], "--override --why TEXT"),
+        (["promote", "--why", "because"], "--override --why TEXT"),
+        (["promote", "--gate", "no-gate.toml"], "no-gate.toml"),
     ],
 )
 def test_bad_input_gets_a_sentence(
@@ -289,28 +527,75 @@ def test_both_gone_columns_are_named_at_once(run: Callable[..., Run], flat: Path
     assert "'gone'" in failed.err and "'also_gone'" in failed.err
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A model registry that holds one challenger, the small county's model."""
+    folder = tmp_path_factory.mktemp("registry")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own
+        log_model(trained().bundle, tracking_uri=f"sqlite:///{folder / 'runs.db'}")
+    yield folder
+    assert not list(folder.glob("mlruns")), "MLflow wrote outside its store"
+
+
+@pytest.mark.slow
+def test_the_gate_stops_a_model_of_a_small_county(store: Path) -> None:
+    """58 students left there: too few to say that the model beats any rule. Exit code 5, and nothing is moved."""
+    uri = ["--tracking-uri", f"sqlite:///{store / 'runs.db'}"]
+    refused = shell("promote", *uri, cwd=store)
+    assert refused.code == 5, refused.err
+    assert refused.out == "" and "Traceback" not in refused.err
+    failed = [line for line in refused.err.splitlines() if "FAILED" in line]
+    assert failed and all(re.search(r"\d|not", line) for line in failed), "a condition without its figure"
+    missing = shell("score", "nowhere", "--model", "models:/dropout-risk@champion", *uri, cwd=store)
+    assert missing.code == 3, "the refused model became the champion"
+
+
+@pytest.mark.slow
+def test_an_override_needs_a_reason_and_keeps_it(store: Path, county: Path) -> None:
+    uri = ["--tracking-uri", f"sqlite:///{store / 'runs.db'}"]
+    assert shell("promote", *uri, "--override", cwd=store).code == 2
+    why = "试点县，人工复核名单"
+    done = shell("promote", *uri, "--override", "--why", why, "--json", cwd=store)
+    assert done.code == 0, done.err
+    promoted = strict(done.out)
+    assert promoted["version"] == "1" and promoted["overridden"]
+    model = ["--model", "models:/dropout-risk@champion", *uri]
+    scored = shell("score", county / "data", *model, "--json", cwd=store)
+    assert strict(scored.out)["scored"] > 100
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own
+        champion = load_model(model[1], tracking_uri=uri[1])
+    assert champion.release["override_why"] == why
+    assert why in champion.card()
+
+
+@pytest.mark.slow
+def test_gate_settings_that_a_small_county_meets(store: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate.toml"
+    gate.write_text("[gate]\nmin_eventz = 3\nmin_coverage = 7\n", "utf-8")
+    uri = ["--tracking-uri", f"sqlite:///{store / 'runs.db'}"]
+    wrong = shell("promote", *uri, "--version", 1, "--gate", gate, cwd=store)
+    assert wrong.code == 2 and "min_eventz" in wrong.err and "min_coverage" in wrong.err
+
+
 @pytest.mark.slow
 def test_train_track_promote_score(county: Path, tmp_path: Path) -> None:
-    def shell(*words: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "dropout_risk.cli", *map(str, words)]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    store = f"sqlite:///{tmp_path / 'runs.db'}"
-    trained = shell("train", county / "data", "--tracking-uri", store)
-    assert trained.returncode == 0, trained.stderr
-    assert "alias challenger" in trained.stderr
-    promoted = shell("promote", "--tracking-uri", store)
-    assert promoted.stdout == "Version 1 of dropout-risk is the champion now.\n"
-    model = ["--model", "models:/dropout-risk@champion", "--tracking-uri", store]
-    done = shell("score", county / "data", *model, "--json")
-    assert json.loads(done.stdout)["scored"] > 100
+    uri = ["--tracking-uri", f"sqlite:///{tmp_path / 'runs.db'}"]
+    trained_now = shell("train", county / "data", "--quick", *uri, cwd=tmp_path)
+    assert trained_now.code == 0, trained_now.err
+    assert "alias challenger" in trained_now.err
+    promoted = shell("promote", *uri, "--override", "--why", "a test", cwd=tmp_path)
+    assert promoted.out.splitlines()[-1] == "Version 1 of dropout-risk is the champion now."
+    done = shell("score", county / "data", "--model", "models:/dropout-risk@champion", *uri, "--json", cwd=tmp_path)
+    assert json.loads(done.out)["scored"] > 100
     own = tmp_path / "own.csv"
     frame = pd.DataFrame({"absent": np.arange(300) % 7, "y": (np.arange(300) % 7 > 4).astype(int)})
     frame.to_csv(own, index=False)
-    flat = shell("train", "--table", own, "--label", "y", "--tracking-uri", store)
-    assert "version 1 of dropout-risk-flat, alias challenger" in flat.stderr, flat.stderr
-    again = shell("promote", "--tracking-uri", store)
-    assert again.returncode == 3 and "Traceback" not in again.stderr
+    flat = shell("train", "--table", own, "--label", "y", *uri, cwd=tmp_path)
+    assert "version 1 of dropout-risk-flat, alias challenger" in flat.err, flat.err
+    again = shell("promote", *uri, cwd=tmp_path)
+    assert again.code == 3 and "Traceback" not in again.err
 
 
 @pytest.mark.slow
@@ -319,7 +604,8 @@ def test_demo(run: Callable[..., Run], county: Path, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     assert "At the same capacity" in done.out and "   1. S" in done.out and "5 of" in done.out
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "bundle", "scores.csv", "scores.refused.csv", "targets.csv",
+        "bundle", "scores.csv", "scores.refused.csv", "targets.csv", "targets.changes.csv", "targets.draw.json",
+        "report.zh.html", "report.en.html", "report.json",
     }  # fmt: skip
     again = run("demo", "--data", county / "data", "--out", tmp_path / "out", "--capacity", 5)
     assert again.out == done.out

@@ -6,10 +6,13 @@ import pytest
 from county_builder import AUTUMN, NEXT_AUTUMN, SPRING, build_tables, enrol, shuffle, term_end, weekday_calendar
 
 from dropout_risk.asof import Terms, at_risk
+from dropout_risk.audit import AUDIT, audit_columns
 from dropout_risk.cohort import cohorts
 from dropout_risk.errors import InputError, TableError
 from dropout_risk.features import build_features
 from dropout_risk.labels import CENSORED, EPISODES, label_outcomes
+from dropout_risk.support import help_given
+from dropout_risk.synthetic import make_county
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +138,44 @@ def test_who_transfers_for_nowhere_is_counted_and_left_out():
     made = cohorts(tables, as_of=[term_end(AUTUMN)])
     assert made.X.index.get_level_values("student_id").tolist() == ["y"]
     assert made.outcomes.loc[AUTUMN].to_dict() == {"transfer_not_confirmed": 1, "stayed": 1}
+
+
+def test_audit_and_help_are_those_of_the_day():
+    county = make_county(200, terms=4, grades=(6, 9), counties=2, seed=2, daily=False, help_from=2)
+    made = cohorts(county)
+    assert made.audit.index.equals(made.X.index) and list(made.audit) == list(AUDIT)
+    assert not set(made.audit) & set(made.X) - {"boarding", "grade"}
+    terms = Terms.of(county)
+    for position, name in enumerate(terms.names[:3]):
+        rows = made.term == position
+        students = made.X.index[rows].get_level_values("student_id")
+        end = terms.ends[position + 1]
+        assert (made.window_end[rows] == end.to_datetime64()).all()
+        expected = audit_columns(county, terms.ends[position], students)
+        pd.testing.assert_frame_equal(made.audit.loc[name], expected, check_names=False)
+        helped = help_given(county, terms.ends[position], end, students)
+        assert made.helped[rows].tolist() == helped.tolist()
+        assert made.helped[rows].any() == (position > 0)
+
+
+def test_a_county_that_comes_later_is_a_level_of_the_audit_too():
+    rows = enrol("x", AUTUMN, SPRING, NEXT_AUTUMN) + enrol("y", SPRING, NEXT_AUTUMN, school="B")
+    schools = [{"school_id": "A", "county_id": "990102"}, {"school_id": "B", "county_id": "990101"}]
+    made = cohorts(build_tables(enrolments=rows, schools=schools, calendar=weekday_calendar()))
+    students = made.X.index.get_level_values("student_id")
+    assert made.audit["county"].tolist() == [{"x": "990102", "y": "990101"}[student] for student in students]
+    assert made.audit["county"].cat.categories.tolist() == ["990101", "990102"] and made.audit["county"].cat.ordered
+
+
+def test_the_export_date_and_the_horizon_bound_the_help_that_is_seen():
+    tables = build_tables(
+        enrolments=enrol("x", AUTUMN, SPRING, NEXT_AUTUMN) + enrol("y", AUTUMN, SPRING, NEXT_AUTUMN),
+        calendar=weekday_calendar(),
+        interventions=[
+            {"student_id": "x", "date": "2020-09-10", "kind": "phone"},
+            {"student_id": "y", "date": "2020-03-10", "kind": "phone", "recorded_at": "2021-06-01"},
+        ],
+    )
+    assert cohorts(tables, as_of=[term_end(AUTUMN)]).helped.tolist() == [False, True]
+    assert cohorts(tables, as_of=[term_end(AUTUMN)], horizon=2).helped.tolist() == [True, True]
+    assert cohorts(tables, as_of=[term_end(AUTUMN)], known_by="2020-09-01").helped.tolist() == [False, False]

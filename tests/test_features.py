@@ -14,8 +14,8 @@ from county_builder import (
 )
 
 from dropout_risk.asof import at_risk
-from dropout_risk.descriptions import FEATURES, GROUPS, MEASURES, SHOWN
-from dropout_risk.features import MONOTONE, RULES, build_features, rule_scores
+from dropout_risk.descriptions import FEATURES, GROUPS, MEASURES, RULE_LABELS, SHOWN
+from dropout_risk.features import MONOTONE, RANDOM_RULE, RULES, build_features, rule_scores
 from dropout_risk.reference import Reference, build_reference
 from dropout_risk.schema import Tables
 from dropout_risk.synthetic import make_county
@@ -533,9 +533,32 @@ def test_a_county_without_students_has_no_rows():
     assert isinstance(tables, Tables)
 
 
+@pytest.fixture
+def ranked():
+    """Rows with every column of the rules."""
+    index = pd.MultiIndex.from_product([["2020-1", "2020-2"], [f"S{i}" for i in range(500)]], names=["term", "id"])
+    return pd.DataFrame({column: np.linspace(0, 1, 1000) for column, _ in RULES.values()}, index=index)
+
+
 def test_rules_rank_by_one_column_and_missing_last():
-    X = pd.DataFrame({column: [0.2, np.nan, 0.0] for column in RULES.values()})
+    X = pd.DataFrame({column: [0.2, np.nan, 0.0, 1.0] for column, _ in RULES.values()})
     scores = rule_scores(X)
-    assert set(scores) == set(RULES)
-    for score in scores.values():
-        assert np.argsort(-score).tolist() == [0, 2, 1]
+    assert list(scores) == [*RULES, RANDOM_RULE]
+    assert {"model", *scores} == set(RULE_LABELS)
+    for rule, (_, sign) in RULES.items():
+        assert np.argsort(-scores[rule]).tolist() == ([3, 0, 2, 1] if sign > 0 else [2, 0, 3, 1])
+    nothing = rule_scores(X * np.nan)
+    assert all(np.isfinite(score).all() for score in nothing.values())
+
+
+def test_the_lot_of_a_student_depends_on_the_seed_and_the_name_alone(ranked):
+    lots = pd.Series(rule_scores(ranked)[RANDOM_RULE], ranked.index)
+    shuffled = ranked.sample(frac=1, random_state=0)
+    pd.testing.assert_series_equal(lots[shuffled.index], pd.Series(rule_scores(shuffled)[RANDOM_RULE], shuffled.index))
+    np.testing.assert_array_equal(rule_scores(ranked.iloc[:50])[RANDOM_RULE], lots[:50])
+    assert lots.is_unique
+    assert lots.between(0, 1).all()
+    other = rule_scores(ranked, seed=1)[RANDOM_RULE]
+    assert abs(np.corrcoef(lots, other)[0, 1]) < 0.1
+    assert abs(np.corrcoef(lots["2020-1"], lots["2020-2"])[0, 1]) < 0.15
+    assert abs(lots.mean() - 0.5) < 0.05

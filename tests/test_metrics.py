@@ -14,8 +14,10 @@ from dropout_risk.errors import SettingsError
 from dropout_risk.metrics import (
     at_capacity,
     average_precision,
+    bin_chances,
     bootstrap,
-    bootstrap_recall,
+    bootstrap_listed,
+    bootstrap_ratio,
     brier,
     calibration_error,
     draw_groups,
@@ -23,6 +25,8 @@ from dropout_risk.metrics import (
     listing_chance,
     log_loss,
     measure,
+    measure_listed,
+    precision_recall,
     roc_auc,
 )
 
@@ -172,17 +176,106 @@ def test_bootstrap_equals_resampling_the_rows(monkeypatch, ties, cells):
         assert {name: figure[replicate] for name, figure in fast.items()} == pytest.approx(slow)
 
 
-def test_bootstrap_recall_of_subgroups_equals_resampling_the_rows():
+@pytest.mark.parametrize("cells", [1, 5000, 2**19])
+def test_bootstrap_of_a_list_for_all_equals_resampling_the_rows(monkeypatch, cells):
+    monkeypatch.setattr(metrics, "CELLS_AT_ONCE", cells)
     y, risk, group = simulate(ties=True)
     subgroups = np.column_stack([group < 10, group % 2 == 0, np.zeros(len(y), dtype=bool)])
     draws = draw_groups(group, n_boot=12, seed=3)
-    fast = bootstrap_recall(y, risk, draws=draws, capacity=0.15, subgroups=subgroups)
+    fast = bootstrap_listed(y, risk, draws=draws, capacity=0.15, subgroups=subgroups)
     for replicate, counts in enumerate(draws.counts):
         rows = np.repeat(np.arange(len(y)), counts[draws.codes])
-        chance = listing_chance(risk[rows], 0.15) * y[rows]
-        slow = [chance[subgroups[rows, k]].sum() / y[rows][subgroups[rows, k]].sum() for k in (0, 1)]
-        assert fast[replicate, :2] == pytest.approx(slow)
-        assert math.isnan(fast[replicate, 2])
+        chance = listing_chance(risk[rows], 0.15)
+        for k in (0, 1):
+            members = subgroups[rows, k]
+            slow = measure_listed(y[rows][members], risk[rows][members], chance[members])
+            for name, figures in fast.items():
+                assert figures[replicate, k] == pytest.approx(slow[name])
+        assert all(math.isnan(figures[replicate, 2]) for figures in fast.values())
+
+
+@pytest.mark.parametrize("cells", [1, 2**19])
+def test_bootstrap_of_ratios_equals_resampling_the_rows(monkeypatch, cells):
+    monkeypatch.setattr(metrics, "CELLS_AT_ONCE", cells)
+    y, risk, group = simulate()
+    chances = bin_chances(risk, 4)
+    draws = draw_groups(group, n_boot=12, seed=3).select(group < 20)
+    y, chances = y[group < 20], chances[group < 20]
+    fast = bootstrap_ratio(chances * y[:, None], chances, draws=draws)
+    for replicate, counts in enumerate(draws.counts):
+        rows = np.repeat(np.arange(len(y)), counts[draws.codes])
+        assert fast[replicate] == pytest.approx(y[rows] @ chances[rows] / chances[rows].sum(axis=0))
+
+
+@given(samples(), st.integers(1, 12))
+def test_bins_of_equal_count_by_the_slow_way(sample, bins):
+    """Average the bins of `array_split` over every order of the ties, one tie at a time."""
+    y, risk, _ = sample
+    chances = bin_chances(risk, bins)
+    sizes = [len(part) for part in np.array_split(np.arange(len(y)), bins)]
+    np.testing.assert_allclose(chances.sum(axis=0), sizes, atol=1e-9)
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    bin_of_place = np.repeat(np.arange(bins), sizes)
+    for value in set(risk):
+        places = bin_of_place[(np.sort(risk) == value)]
+        expected = np.bincount(places, minlength=bins) / len(places)
+        np.testing.assert_allclose(chances[risk == value], np.tile(expected, (len(places), 1)), atol=1e-12)
+
+
+@given(samples(), st.integers(1, 12))
+def test_the_calibration_error_is_the_mean_gap_of_the_bins(sample, bins):
+    y, risk, _ = sample
+    chances = bin_chances(risk, bins)
+    gaps = np.abs(y @ chances - risk @ chances).sum() / len(y)
+    assert gaps == pytest.approx(calibration_error(y, risk, bins=bins))
+
+
+@given(st.integers(1, 250), st.integers(0, 2**31))
+def test_precision_at_each_recall_by_walking_down_the_list(n, seed):
+    rng = np.random.default_rng(seed)
+    score, y = rng.permutation(n), rng.integers(0, 2, n)
+    recall, precision = precision_recall(y, score)
+    ranks = np.flatnonzero(y[np.argsort(-score)]) + 1  # list length at which each leaver is found
+    assert len(recall) == min(len(ranks), 100)
+    for found, right in zip(recall, precision, strict=True):
+        k = round(found * len(ranks))
+        assert found == pytest.approx(k / len(ranks))
+        assert right == pytest.approx(k / ranks[k - 1])
+
+
+def test_precision_recall_points_lie_on_the_curve_of_scikit_learn():
+    y, risk, _ = simulate()
+    theirs, at, _ = sk.precision_recall_curve(y, risk)
+    best = {}
+    for r, p in zip(at, theirs, strict=True):
+        best[round(r, 9)] = max(p, best.get(round(r, 9), 0))
+    recall, precision = precision_recall(y, risk)
+    assert [best[round(r, 9)] for r in recall] == pytest.approx(precision.tolist())
+
+
+def test_a_tie_spreads_the_precision_over_its_rows():
+    recall, precision = precision_recall([1, 1, 0, 0], [0.5] * 4)
+    assert recall.tolist() == [0.5, 1.0]
+    assert precision.tolist() == [0.5, 0.5]
+
+
+@given(samples(), st.floats(0.01, 0.99))
+def test_figures_of_a_list_by_counting(sample, share):
+    """Without ties a student is listed or not: count the four kinds."""
+    y, _, _ = sample
+    risk = np.random.default_rng(0).permutation(len(y)) / len(y)
+    listed = listing_chance(risk, share) == 1
+    hits, alarms = int(y[listed].sum()), int((1 - y[listed]).sum())
+    found = measure_listed(y, risk, listing_chance(risk, share))
+    assert (found["rows"], found["events"], found["listed"]) == (len(y), y.sum(), listed.sum())
+    assert found["selection_rate"] == pytest.approx(listed.mean())
+    assert found["calibration_gap"] == pytest.approx(risk.mean() - y.mean())
+    assert found["false_alarm_share"] == pytest.approx(alarms / (hits + alarms))
+    assert found["precision"] == pytest.approx(hits / (hits + alarms))
+    assert found["recall"] == (pytest.approx(hits / y.sum()) if y.any() else pytest.approx(math.nan, nan_ok=True))
+    stayed = len(y) - y.sum()
+    expected = alarms / stayed if stayed else math.nan
+    assert found["false_positive_rate"] == pytest.approx(expected, nan_ok=True)
 
 
 def test_draws_are_whole_groups_with_replacement():
@@ -257,6 +350,7 @@ def test_every_problem_of_the_input_is_named_at_once():
         (lambda: roc_auc([0, 1], [0.1, 0.2], weight=[1]), "1 weights for 2 labels"),
         (lambda: roc_auc([0, 1], [0.1, 0.2], weight=[1, -1]), "negative"),
         (lambda: calibration_error([0, 1], [0.1, 0.2], bins=0), "bins is 0"),
+        (lambda: bin_chances([0.1, 0.2], bins=0), "bins is 0"),
         (lambda: draw_groups([0, 1], n_boot=0), "n_boot is 0"),
         (lambda: bootstrap([0, 1], [0.1, 0.2], draws=draw_groups([0])), "draws are for 1 rows"),
     ],

@@ -341,15 +341,60 @@ def test_saved_models_keep_outcomes_given_as_text():
 
 def test_damaged_or_later_files_are_refused():
     files = fast().fit(X, Y).to_files()
-    later = {**files, "model.json": files["model.json"].replace('"format": 1', '"format": 2')}
+    later = {**files, "model.json": files["model.json"].replace('"format": 2', '"format": 3')}
     short = {name: text for name, text in files.items() if name != "booster_2.txt"}
     cut = {**files, "model.json": files["model.json"][:100]}
     broken = {**files, "booster_0.txt": "not a model"}
-    with pytest.raises(BundleError, match="has format 2, but .* upgrade dropout-risk"):
+    with pytest.raises(BundleError, match="has format 3, but .* upgrade dropout-risk"):
         DropoutRiskClassifier.from_files(later)
     for damaged in (short, cut, broken, {}):
         with pytest.raises(BundleError, match="damaged or incomplete"):
             DropoutRiskClassifier.from_files(damaged)
+
+
+def test_logistic_models_of_the_first_format_are_still_read():
+    model = fast(small_data="logistic").fit(X[["absent_days", "road"]], Y)
+    files = model.to_files()
+    state = json.loads(files["model.json"])
+    state["format"] = 1
+    state["logistic"] = {
+        "base": -1.0,
+        "slope": [0.5, 0.0],
+        "offset": [0.25, 0.0],
+        "missing": [0.125, 0.0],
+        "low": [1.0, 0.0],
+        "high": [3.0, 0.0],
+        "effects": {"1": [0.0, 0.0, 2.0]},
+    }
+    back = DropoutRiskClassifier.from_files({"model.json": json.dumps(state)}).recalibrated(Calibration())
+    rows = pd.DataFrame(
+        {"absent_days": [0.0, 2.0, 9.0, np.nan], "road": pd.Categorical(["mud", "mud", None, "asphalt"])}
+    )
+    assert_allclose(back.decision_function(rows), [1.75, 2.25, 0.75, -0.875])
+
+
+def test_the_logistic_model_bends_where_the_risk_does():
+    rng = np.random.default_rng(4)
+    age = rng.uniform(6, 16, 3000)
+    left = rng.random(3000) < np.where(age < 12, 0.02, 0.3)
+    model = fast(small_data="logistic").fit(pd.DataFrame({"age": age}), left)
+    young, before, after = model.decision_function(pd.DataFrame({"age": [8.5, 11.0, 13.5]}))
+    assert after - before > 2 * (before - young)  # on a straight line they would be equal
+    beyond = model.decision_function(pd.DataFrame({"age": [age.max(), 40.0, age.min(), -5.0]}))
+    assert beyond[0] == beyond[1] and beyond[2] == beyond[3]
+
+
+def test_another_calibration_moves_the_risk_and_leaves_the_model_alone(model):
+    before = model.decision_function(FEW)
+    other = model.recalibrated(model.calibration_.then(0.5, -1.0))
+    assert_allclose(other.decision_function(FEW), 0.5 * before - 1, atol=1e-12)
+    values, base = other.contributions(FEW)
+    assert_allclose(values.sum(axis=1) + base, other.decision_function(FEW), rtol=0, atol=1e-9)
+    assert_array_equal(model.decision_function(FEW), before)
+    back = DropoutRiskClassifier.from_files(other.to_files())
+    assert_array_equal(back.decision_function(FEW), other.decision_function(FEW))
+    with pytest.raises(NotFittedError):
+        fast().recalibrated(Calibration())
 
 
 def test_usual_values_are_those_of_the_training_rows(model):

@@ -15,19 +15,23 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from release_builder import FAULTS, assessment, sound
 
 from dropout_risk import registry
 from dropout_risk.bundle import FORMAT, MAX_FILE_BYTES, Bundle, data_digest, load_bundle, save_bundle
 from dropout_risk.errors import (
     BundleError,
     ColumnsError,
+    GateError,
     InputError,
     MissingExtraError,
     RegistryError,
     SettingsError,
 )
+from dropout_risk.gate import Gate
+from dropout_risk.gate_text import LABELS
 from dropout_risk.model import DropoutRiskClassifier
-from dropout_risk.registry import load_model, log_model, promote
+from dropout_risk.registry import MAX_DESCRIPTION, MAX_REASON, load_model, log_model, promote
 
 DEMO = Path(__file__).parent.parent / "models" / "demo"
 PLANTED_ID = "PLANTED-532901201011111234"
@@ -87,6 +91,12 @@ def folder(bundle, tmp_path):
     return save_bundle(bundle, tmp_path / "kept")
 
 
+@pytest.fixture(scope="session")
+def sound_bundle(bundle):
+    """A bundle whose figures hold the release gate."""
+    return replace(bundle, metrics=sound())
+
+
 def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -139,6 +149,51 @@ def test_a_loaded_bundle_keeps_the_digest_of_its_folder(bundle, folder):
     loaded = load_bundle(folder)
     assert loaded.digest == hashlib.sha256((folder / "SHA256SUMS").read_bytes()).hexdigest() != bundle.digest
     assert replace(loaded, horizon=2).digest == replace(bundle, horizon=2).digest
+    again = save_bundle(loaded, folder.with_name("again"))
+    assert contents(again) == contents(folder)
+
+
+def test_a_second_model_and_a_backtest_come_along_and_are_checked(bundle, frame, tmp_path):
+    outlook = make_bundle(frame, small_data="boosted").model
+    backtest = {"terms": ["2021-2022-1"], "hits": [[3, 1]]}
+    more = replace(bundle, outlook=outlook, backtest=backtest)
+    folder = save_bundle(more, tmp_path / "more")
+    assert set(contents(folder)) - set(bundle.to_files()) == {
+        "backtest.json", *(f"outlook_{name}" for name in outlook.to_files()),
+    }  # fmt: skip
+    loaded = load_bundle(folder)
+    assert loaded.to_files() == more.to_files() and loaded.backtest == backtest
+    expected = outlook.predict_proba(frame)
+    assert loaded.outlook.predict_proba(frame).tobytes() == expected.tobytes()
+    assert loaded.model.predict_proba(frame).tobytes() == bundle.model.predict_proba(frame).tobytes()
+    assert load_bundle(save_bundle(bundle, tmp_path / "less")).outlook is None
+    for name in ("backtest.json", "outlook_model.json", "outlook_booster_0.txt"):
+        kept = (folder / name).read_bytes()
+        (folder / name).write_bytes(kept + b" ")
+        with pytest.raises(BundleError, match=f"{name} does not match"):
+            load_bundle(folder)
+        (folder / name).write_bytes(kept)
+
+
+def test_an_outlook_in_parts_is_refused(bundle, tmp_path):
+    folder = save_bundle(replace(bundle, outlook=bundle.model), tmp_path / "parts")
+    (folder / "outlook_model.json").unlink()
+    rewrite(folder)
+    with pytest.raises(BundleError, match="model.json"):
+        load_bundle(folder)
+
+
+def test_a_release_is_on_the_card_but_no_part_of_the_model(bundle):
+    released = bundle.with_release({"version": "7", "promoted_at": "2026-11-22T08:00:00Z", "promoted_from": None})
+    assert released.digest == bundle.digest and released.to_files() == bundle.to_files()
+    assert "Version 7 became the champion" in released.card() and "Version 7" not in bundle.card()
+    assert bundle.card().encode() == bundle.to_files()["MODEL_CARD.md"]
+
+
+def test_bundles_of_the_first_version_still_load():
+    demo = load_bundle(DEMO)
+    assert demo.release == {} and demo.backtest == {} and demo.outlook is None
+    assert demo.card().startswith("# Model card: county model")
 
 
 def test_later_changes_from_outside_do_not_reach_in(frame):
@@ -434,7 +489,8 @@ class TestStore:
             assert result.failed == 0
         monkeypatch.chdir(tmp_path / "cwd")
 
-    def test_a_model_becomes_challenger_then_champion(self, store, bundle, frame):
+    def test_a_model_becomes_challenger_then_champion(self, store, sound_bundle, frame):
+        bundle = sound_bundle
         at = {"name": "term", "tracking_uri": store}
         with pytest.raises(RegistryError, match="term"):
             promote(**at)
@@ -442,7 +498,7 @@ class TestStore:
         assert (first.version, first.model_uri, first.digest) == ("1", "models:/term/1", bundle.digest)
         with pytest.raises(RegistryError, match="champion"):
             load_model("models:/term@champion", tracking_uri=store)
-        assert promote(**at) == "1"
+        assert promote(**at).version == "1"
         with pytest.raises(RegistryError, match="no challenger"):
             promote(**at)
         champion = load_model("models:/term@champion", tracking_uri=store)
@@ -453,9 +509,9 @@ class TestStore:
         second = log_model(replace(bundle, created="2026-11-23"), **at)
         assert load_model("models:/term@challenger", tracking_uri=store).digest == second.digest
         assert load_model("models:/term@champion", tracking_uri=store).digest == first.digest
-        assert promote(**at) == "2"
+        assert promote(**at).version == "2"
         assert load_model("models:/term@champion", tracking_uri=store).digest == second.digest
-        assert promote(version="1", **at) == "1"
+        assert promote(version="1", **at).version == "1"
         assert load_model("models:/term@champion", tracking_uri=store).digest == first.digest
         with pytest.raises(RegistryError, match="99"):
             promote(version="99", **at)
@@ -534,12 +590,12 @@ class TestStore:
         assert np.float64(PLANTED_KM).tobytes() not in held
         assert not [path for path in files_of(store) if path.suffix in {".pkl", ".skops", ".joblib"}]
 
-    def test_nothing_global_is_set(self, store, bundle):
+    def test_nothing_global_is_set(self, store, sound_bundle):
         import mlflow
 
         before = (mlflow.get_tracking_uri(), mlflow.get_registry_uri(), mlflow.active_run())
         environment = dict(os.environ)
-        log_model(bundle, name="quiet", tracking_uri=store)
+        log_model(sound_bundle, name="quiet", tracking_uri=store)
         promote(name="quiet", tracking_uri=store)
         load_model("models:/quiet@champion", tracking_uri=store)
         assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri(), mlflow.active_run()) == before
@@ -567,6 +623,131 @@ class TestStore:
         with pytest.raises(RegistryError):
             load_model("models:/tampered/1", tracking_uri=store)
 
+    @pytest.mark.parametrize(("kind", "cause"), FAULTS.items())
+    def test_the_gate_stops_a_model_with_a_fault_and_changes_nothing(self, store, bundle, kind, cause):
+        at = {"name": kind, "tracking_uri": store}
+        log_model(replace(bundle, metrics=assessment(kind)), **at)
+        before = client(store).get_model_version(kind, "1")
+        with pytest.raises(GateError) as refused:
+            promote(**at)
+        condition, words = cause
+        assert f"FAILED  {LABELS[condition]['en']}" in str(refused.value) and words in str(refused.value)
+        assert all(label["en"] in str(refused.value) for label in LABELS.values())
+        assert (refused.value.exit_code, refused.value.http_status) == (5, 409)
+        assert client(store).get_registered_model(kind).aliases == {"challenger": 1}
+        after = client(store).get_model_version(kind, "1")
+        assert (after.tags, after.description) == (before.tags, before.description)
+        with pytest.raises(GateError, match="没有发布"):
+            promote(lang="zh", **at)
+
+    def test_a_good_model_passes_the_gate(self, store, bundle):
+        at = {"name": "good", "tracking_uri": store}
+        logged = log_model(replace(bundle, metrics=assessment()), **at)
+        promotion = promote(**at)
+        assert promotion.verdict.passed and not promotion.overridden and promotion.replaced is None
+        tags = client(store).get_model_version("good", "1").tags
+        assert (tags["gate_passed"], tags["gate_failed"], tags["gate_override_why"]) == ("true", "none", "none")
+        champion = load_model("models:/good@champion", tracking_uri=store)
+        assert champion.digest == logged.digest
+        assert champion.release["gate"] == promotion.verdict.to_dict() and champion.release["override_why"] is None
+
+    def test_an_override_needs_a_reason_and_is_seen_everywhere(self, store, bundle, tmp_path):
+        at = {"name": "overridden", "tracking_uri": store}
+        logged = log_model(replace(bundle, metrics=assessment("miscalibrated")), **at)
+        for blank in ("", "  \n"):
+            with pytest.raises(SettingsError, match="needs a reason"):
+                promote(override_why=blank, **at)
+        with pytest.raises(SettingsError, match="at most 1,000"):
+            promote(override_why="因" * (MAX_REASON + 1), **at)
+        why = "由县控辍保学办人工复核。" * 80
+        promotion = promote(override_why=f" {why}\n", **at)
+        assert promotion.overridden and not promotion.verdict.passed
+        found = client(store).get_model_version("overridden", "1")
+        assert found.tags["gate_passed"] == "false" and found.tags["gate_override_why"] == why
+        assert found.tags["gate_failed"] == "calibration, risk_level" and found.tags["promoted_from"] == "none"
+        assert why in found.description and "too high on the whole" in found.description
+        assert len(found.description) <= MAX_DESCRIPTION and found.description.startswith("## Release")
+        loaded = load_model("models:/overridden@champion", tracking_uri=store)
+        assert loaded.release["override_why"] == why and loaded.release["digest"] == logged.digest == loaded.digest
+        assert why in loaded.card() and "## Release\n" in loaded.card()
+        saved = save_bundle(loaded, tmp_path / "saved")
+        assert load_bundle(saved).digest == logged.digest
+
+    def test_going_back_to_an_earlier_champion_passes_the_gate_too(self, store, bundle, sound_bundle):
+        at = {"name": "back", "tracking_uri": store}
+        log_model(replace(bundle, metrics=assessment("part of the roster")), **at)
+        promote(override_why="The first one.", **at)
+        better = sound()
+        better["evaluation"]["metrics"]["recall_at_10"]["value"] = 0.61
+        log_model(replace(sound_bundle, metrics=better), **at)
+        second = promote(**at)
+        assert second.replaced == "1"
+        ours, other = 0.61, assessment("part of the roster")["evaluation"]["metrics"]["recall_at_10"]["value"]
+        told = f"version 2 {100 * ours:.1f} %, version 1 {100 * other:.1f} %."
+        assert told in second.comparison["en"]
+        assert told in client(store).get_model_version("back", "2").description
+        with pytest.raises(GateError, match="coverage"):
+            promote(version="1", **at)
+        assert load_model("models:/back@champion", tracking_uri=store).release["version"] == "2"
+        assert promote(version="1", gate=Gate(min_coverage=0.8), **at).verdict.passed
+        found = client(store).get_model_version("back", "1")
+        assert (found.tags["gate_override_why"], found.tags["promoted_from"]) == ("none", "2")
+        first, again = (json.loads(found.tags[f"release_{number}"]) for number in (1, 2))
+        assert first["override_why"] == "The first one." and again["override_why"] is None
+        assert load_model("models:/back/1", tracking_uri=store).release == again
+
+    def test_versions_judged_on_other_data_are_not_compared(self, store, sound_bundle):
+        at = {"name": "apart", "tracking_uri": store}
+        log_model(sound_bundle, **at)
+        promote(**at)
+        log_model(replace(sound_bundle, data={"digest": "other"}), **at)
+        assert promote(**at).comparison is None
+
+    def test_a_damaged_champion_does_not_keep_a_sound_model_out(self, store, sound_bundle):
+        at = {"name": "ruined", "tracking_uri": store}
+        for created in ("2026-11-22", "2026-11-23", "2026-11-24"):
+            log_model(replace(sound_bundle, created=created), **at)
+            if created > "2026-11-22":
+                assert promote(**at).comparison is None
+            else:
+                promote(**at)
+            number = client(store).get_registered_model("ruined").aliases["champion"]
+            kept = path_of(client(store).get_model_version_download_uri("ruined", number)) / "artifacts" / "bundle"
+            (kept / "model.json").unlink() if created == "2026-11-22" else shutil.rmtree(kept)
+
+    def test_what_was_swapped_in_the_store_is_not_promoted(self, store, sound_bundle):
+        at = {"name": "swapped", "tracking_uri": store}
+        log_model(replace(sound_bundle, metrics={}), **at)
+        location = path_of(client(store).get_model_version_download_uri("swapped", "1"))
+        save_bundle(sound_bundle, location / "artifacts" / "bundle", overwrite=True)
+        with pytest.raises(BundleError, match="not what was registered"):
+            promote(override_why="It will be fine.", **at)
+        assert "champion" not in client(store).get_registered_model("swapped").aliases
+
+    def test_a_damaged_record_of_a_release_is_not_passed_over(self, store, sound_bundle):
+        at = {"name": "record", "tracking_uri": store}
+        log_model(sound_bundle, **at)
+        promote(**at)
+        client(store).set_model_version_tag("record", "1", "release_1", "{")
+        with pytest.raises(RegistryError, match="release_1"):
+            load_model("models:/record@champion", tracking_uri=store)
+
+    def test_reports_and_the_figures_of_an_assessment_are_in_the_run(self, store, bundle):
+        made = assessment()
+        reports = {"report.zh.html": "<p>控辍保学</p>", "report.json": "{}"}
+        logged = log_model(replace(bundle, metrics=made), name="reports", tracking_uri=store, reports=reports)
+        run = client(store).get_run(logged.run_id)
+        assert {file.path for file in client(store).list_artifacts(logged.run_id)} == set(reports)
+        held = (path_of(run.info.artifact_uri) / "report.zh.html").read_text("utf-8")
+        assert held == reports["report.zh.html"]
+        auc = made["evaluation"]["metrics"]["auc"]
+        assert (run.data.metrics["auc"], run.data.metrics["auc_low"]) == (auc["value"], auc["low"])
+        assert "differences/random/recall_at_10_low" in run.data.metrics
+        assert "groups/sex/female/recall_at_10" in run.data.metrics
+        assert 50 < len(run.data.metrics) < 400
+        version = client(store).get_model_version("reports", "1")
+        assert version.description.startswith("# Model card") and len(version.description) <= MAX_DESCRIPTION
+
     def test_a_refused_log_ends_as_failed_and_registers_nothing(self, store, bundle):
         unwritable = replace(bundle, model=Unwritable.from_files(bundle.model.to_files()))
         with pytest.raises(BundleError):
@@ -587,13 +768,13 @@ class TestStore:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning")
-def test_without_settings_the_store_is_in_the_working_directory(bundle, tmp_path, monkeypatch):
+def test_without_settings_the_store_is_in_the_working_directory(sound_bundle, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
-    log_model(bundle)
+    log_model(sound_bundle)
     assert sorted(os.listdir(tmp_path)) == ["mlartifacts", "mlflow.db"]
     promote()
-    assert load_model().digest == bundle.digest
+    assert load_model().digest == sound_bundle.digest
 
 
 def client(store):

@@ -104,11 +104,13 @@ def assert_is_consistent(tables: Tables) -> None:
     shift=st.sampled_from([-2.5, 0.0, 6.0]),
     seed=st.integers(0, 2**63),
     daily=st.booleans(),
+    helps=st.booleans(),
 )
-def test_any_county_fits_the_schema(students, terms, counties, grades, shift, seed, daily):
+def test_any_county_fits_the_schema(students, terms, counties, grades, shift, seed, daily, helps):
     tables = make_county(
-        students, terms=terms, counties=min(counties, students), grades=grades, shift=shift, seed=seed, daily=daily
-    )
+        students, terms=terms, counties=min(counties, students), grades=grades, shift=shift, seed=seed, daily=daily,
+        help_from=terms - 1 if helps and terms > 1 else None,
+    )  # fmt: skip
     assert_fits_schema(tables)
     assert_is_consistent(tables)
     first = tables["enrolments"]["term"] == tables["terms"]["term"].iloc[0]
@@ -131,8 +133,13 @@ def test_no_table_tells_what_must_not_be_told(county):
 
 
 def test_wrong_arguments_are_all_named_at_once():
-    with pytest.raises(SettingsError, match=r"students.*terms.*counties.*grades.*shift.*seed"):
-        make_county(0, terms=0, counties=5, grades=(4, 3), shift=float("nan"), seed=-1)
+    with pytest.raises(SettingsError, match=r"students.*terms.*counties.*grades.*shift.*seed.*share.*effect"):
+        make_county(
+            0, terms=0, counties=5, grades=(4, 3), shift=float("nan"), seed=-1, help_share=2, help_effect=float("inf")
+        )
+    for term in (0, 3, "2020-2021-2"):
+        with pytest.raises(SettingsError, match=r"help_from must be one of the terms after the first.*not"):
+            make_county(10, terms=3, help_from=term)
     with pytest.raises(SettingsError, match="No such mess: fire"):
         make_county(10, mess=frozenset({"fire"}))
 
@@ -632,6 +639,119 @@ def test_mess_of_counted_attendance():
     assert changed.any()
     assert (dirty["attendance_counts"]["days_absent"][changed] == 0).all()
     assert (dirty["attendance_counts"]["days_not_reported"][changed] == 0).all()
+
+
+# --- help ---------------------------------------------------------------------------------------------
+
+
+HELP = {"terms": 5, "grades": (7, 9), "counties": 3, "shift": 1.0, "seed": 4, "daily": False}
+
+
+@pytest.fixture(scope="module")
+def helping() -> Tables:
+    """A county that helps from its third term on."""
+    return make_county(6000, **HELP, help_from="2020-2021-1", help_share=0.2, help_effect=1.5)
+
+
+@pytest.fixture(scope="module")
+def help_rows(helping) -> pd.DataFrame:
+    rows = helping.oracle.merge(helping["enrolments"], on=["student_id", "term"])
+    return rows.merge(helping["schools"][["school_id", "county_id"]], on="school_id")
+
+
+def test_without_help_no_setting_of_it_matters():
+    plain, other = make_county(80, terms=3), make_county(80, terms=3, help_share=0.9, help_effect=9.0)
+    assert list(plain) == list(other) and "interventions" not in plain
+    for name in plain:
+        pd.testing.assert_frame_equal(plain[name], other[name], check_exact=True)
+    pd.testing.assert_frame_equal(plain.oracle, other.oracle, check_exact=True)
+    assert list(plain.oracle) == ["student_id", "term", "risk", "leaves"]
+
+
+def test_help_without_effect_leaves_the_world_as_it_was():
+    settings = {"terms": 4, "seed": 2, "counties": 2}
+    plain, helped = make_county(300, **settings), make_county(300, **settings, help_from=1, help_effect=0.0)
+    assert {*helped} - {*plain} == {"interventions"}
+    for name in plain:
+        pd.testing.assert_frame_equal(plain[name], helped[name], check_exact=True)
+    pd.testing.assert_frame_equal(plain.oracle, helped.oracle[list(plain.oracle)], check_exact=True)
+
+
+def test_help_changes_nothing_before_it_begins(helping):
+    plain = make_county(6000, **HELP)
+    until = helping["terms"]["end"].iloc[1]
+    for name in ("enrolments", "attendance_counts", "grades"):
+        early = [tables[name][tables[name]["term"].str[:4] == "2019"] for tables in (plain, helping)]
+        pd.testing.assert_frame_equal(*early)
+    changes = [tables["status_changes"] for tables in (plain, helping)]
+    pd.testing.assert_frame_equal(*(frame[frame["date"] <= until] for frame in changes))
+    assert helping["interventions"]["date"].min() > until
+
+
+def test_help_goes_to_the_top_of_a_list_of_each_county_but_not_to_it_alone(help_rows):
+    assert not help_rows["helped"][help_rows["term"] == "2019-2020-1"].any()
+    rows = help_rows[help_rows["term"] >= "2019-2020-2"]
+    shares = rows.groupby(["term", "county_id"])["helped"].mean()
+    assert shares.between(0.14, 0.20).all() and shares.mean() == pytest.approx(0.85 * 0.2, abs=0.01)
+    means = rows.groupby("helped")["risk_without_help"].mean()
+    assert means[True] > 1.8 * means[False]
+    tenth = pd.qcut(rows["risk_without_help"].rank(method="first"), 10, labels=False)
+    by_tenth = rows["helped"].groupby(tenth).mean()
+    assert by_tenth[0] > 0.005 and by_tenth[9] < 0.8 and by_tenth.is_monotonic_increasing
+
+
+def test_interventions_are_the_help_of_the_oracle(helping, help_rows):
+    following = next_terms(helping)
+    given = helping["interventions"]
+    calendar = helping["calendar"]
+    found = set()
+    for term in list(following.values()):
+        start, end = helping["terms"].set_index("term").loc[term, ["start", "end"]]
+        rows = given[given["date"].between(start, end)]
+        days = calendar["date"][calendar["date"].between(start, end) & calendar["is_school_day"].astype(bool)]
+        assert rows["date"].isin(days.iloc[:5]).all()
+        found |= {(student, term) for student in rows["student_id"]}
+    helped = help_rows[help_rows["helped"] & help_rows["term"].isin(following)]
+    assert found == {(row.student_id, following[row.term]) for row in helped.itertuples()}
+    assert len(found) == len(given) > 1000
+    assert (given["recorded_at"] >= given["date"]).all() and given["kind"].nunique() == 6
+    drops = helping["status_changes"].query("change == 'dropout'").merge(given, on="student_id", suffixes=("", "_help"))
+    same_term = drops[(drops["date"] - drops["date_help"]).dt.days.between(-60, 60)]
+    assert len(same_term) > 50 and (same_term["date"] > same_term["date_help"]).all()
+
+
+def test_help_takes_its_log_odds_off(helping, help_rows):
+    helped = help_rows[help_rows["helped"]]
+    log_odds = np.log(helped[["risk", "risk_without_help"]]).to_numpy() - np.log1p(
+        -helped[["risk", "risk_without_help"]].to_numpy()
+    )
+    assert np.allclose(log_odds[:, 1] - log_odds[:, 0], 1.5, atol=0.02)
+    others = help_rows[~help_rows["helped"]]
+    assert others["risk"].equals(others["risk_without_help"])
+    assert others["leaves"].equals(others["leaves_without_help"])
+    assert (help_rows["leaves"] <= help_rows["leaves_without_help"]).all()
+    assert helped["leaves_without_help"].mean() == pytest.approx(helped["risk_without_help"].mean(), abs=0.015)
+
+
+@pytest.mark.parametrize("effect", [0.5, 1.5])
+def test_fewer_of_the_helped_leave_in_the_tables(effect):
+    """The shift of log-odds that explains how many helped children are gone, by the tables alone."""
+    tables = make_county(9000, **{**HELP, "terms": 3}, help_from=2, help_share=0.25, help_effect=effect)
+    rows = tables.oracle[(tables.oracle["term"] == "2019-2020-2") & tables.oracle["helped"]]
+    left = tables["status_changes"].query("change == 'dropout' and date >= '2020-09-01'")["student_id"]
+    log_odds = np.log(rows["risk_without_help"] / (1 - rows["risk_without_help"])).to_numpy()
+    shifts = np.linspace(-1, 4, 501)
+    expected = (0.85 / (1 + np.exp(shifts[:, None] - log_odds))).sum(axis=1)
+    found = shifts[np.abs(expected - rows["student_id"].isin(left).sum()).argmin()]
+    assert found == pytest.approx(effect, abs=0.3)
+
+
+def test_schools_lie_in_townships_of_their_county(juniors):
+    for tables in (juniors, make_county(40, terms=1, counties=2)):
+        schools = tables["schools"]
+        assert schools["township_id"].str.fullmatch(r"\d{9}").all()
+        assert (schools["township_id"].str[:6] == schools["county_id"]).all()
+        assert schools.groupby("township_id").size().max() <= 5
 
 
 # --- the county in data/synthetic ---------------------------------------------------------------------

@@ -14,16 +14,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dropout_risk.adaptation import Adaptation as Adaptation
+    from dropout_risk.adaptation import adapt as adapt
+    from dropout_risk.assessment import Assessment as Assessment
+    from dropout_risk.audit import AUDIT as AUDIT
+    from dropout_risk.audit import audit_columns as audit_columns
+    from dropout_risk.backtest import Backtest as Backtest
     from dropout_risk.bundle import Bundle as Bundle
     from dropout_risk.bundle import load_bundle as load_bundle
     from dropout_risk.bundle import save_bundle as save_bundle
+    from dropout_risk.capacity import Capacity as Capacity
+    from dropout_risk.churn import Churn as Churn
+    from dropout_risk.churn import compare_lists as compare_lists
     from dropout_risk.cohort import Cohorts as Cohorts
     from dropout_risk.cohort import cohorts as cohorts
+    from dropout_risk.county import check_county as check_county
+    from dropout_risk.county import load_county as load_county
     from dropout_risk.descriptions import FEATURES as FEATURES
+    from dropout_risk.descriptions import RULE_LABELS as RULE_LABELS
     from dropout_risk.errors import DropoutRiskError as DropoutRiskError
     from dropout_risk.evaluation import Evaluation as Evaluation
     from dropout_risk.evaluation import cross_scores as cross_scores
     from dropout_risk.evaluation import evaluate as evaluate
+    from dropout_risk.evaluation_summary import evaluation_text as evaluation_text
     from dropout_risk.explanation import Explanation as Explanation
     from dropout_risk.explanation import Reason as Reason
     from dropout_risk.explanation import explain as explain
@@ -31,18 +44,23 @@ if TYPE_CHECKING:
     from dropout_risk.features import rule_scores as rule_scores
     from dropout_risk.flat import FlatTable as FlatTable
     from dropout_risk.flat import train_flat as train_flat
+    from dropout_risk.gate import Gate as Gate
+    from dropout_risk.gate import check_release as check_release
+    from dropout_risk.hazards import fit_outlook as fit_outlook
+    from dropout_risk.hazards import outlook as outlook
+    from dropout_risk.hazards import rise as rise
     from dropout_risk.labels import PRESETS as PRESETS
     from dropout_risk.labels import label_outcomes as label_outcomes
     from dropout_risk.model import DropoutRiskClassifier as DropoutRiskClassifier
-    from dropout_risk.pipeline import check_county as check_county
-    from dropout_risk.pipeline import load_county as load_county
+    from dropout_risk.pipeline import Listing as Listing
     from dropout_risk.pipeline import score as score
-    from dropout_risk.pipeline import train as train
+    from dropout_risk.pipeline import support_list as support_list
     from dropout_risk.reference import Reference as Reference
     from dropout_risk.reference import build_reference as build_reference
     from dropout_risk.registry import load_model as load_model
     from dropout_risk.registry import log_model as log_model
     from dropout_risk.registry import promote as promote
+    from dropout_risk.report import write_report as write_report
     from dropout_risk.schema import Tables as Tables
     from dropout_risk.split import TermSplit as TermSplit
     from dropout_risk.synthetic import make_county as make_county
@@ -51,13 +69,22 @@ if TYPE_CHECKING:
     from dropout_risk.tables import write_tables as write_tables
     from dropout_risk.targets import TargetList as TargetList
     from dropout_risk.targets import target_list as target_list
+    from dropout_risk.training import Training as Training
+    from dropout_risk.training import adapt_county as adapt_county
+    from dropout_risk.training import train as train
     from dropout_risk.validation import Report as Report
     from dropout_risk.validation import validate as validate
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AUDIT",
+    "Adaptation",
+    "Assessment",
+    "Backtest",
     "Bundle",
+    "Capacity",
+    "Churn",
     "Cohorts",
     "DropoutRiskClassifier",
     "DropoutRiskError",
@@ -65,21 +92,32 @@ __all__ = [
     "Explanation",
     "FEATURES",
     "FlatTable",
+    "Gate",
+    "Listing",
     "PRESETS",
+    "RULE_LABELS",
     "Reason",
     "Reference",
     "Report",
     "Tables",
     "TargetList",
     "TermSplit",
+    "Training",
     "__version__",
+    "adapt",
+    "adapt_county",
+    "audit_columns",
     "build_features",
     "build_reference",
     "check_county",
+    "check_release",
     "cohorts",
+    "compare_lists",
     "cross_scores",
     "evaluate",
+    "evaluation_text",
     "explain",
+    "fit_outlook",
     "label_outcomes",
     "load_bundle",
     "load_county",
@@ -87,20 +125,30 @@ __all__ = [
     "log_model",
     "make_county",
     "make_tables",
+    "outlook",
     "promote",
     "read_tables",
+    "rise",
     "rule_scores",
     "save_bundle",
     "score",
+    "support_list",
     "target_list",
     "train",
     "train_flat",
     "validate",
+    "write_report",
     "write_tables",
 ]
 
 _HOME = {
+    "AUDIT": "audit",
+    "Adaptation": "adaptation",
+    "Assessment": "assessment",
+    "Backtest": "backtest",
     "Bundle": "bundle",
+    "Capacity": "capacity",
+    "Churn": "churn",
     "Cohorts": "cohort",
     "DropoutRiskClassifier": "model",
     "DropoutRiskError": "errors",
@@ -108,36 +156,51 @@ _HOME = {
     "Explanation": "explanation",
     "FEATURES": "descriptions",
     "FlatTable": "flat",
+    "Gate": "gate",
+    "Listing": "pipeline",
     "PRESETS": "labels",
+    "RULE_LABELS": "descriptions",
     "Reason": "explanation",
     "Reference": "reference",
     "Report": "validation",
     "Tables": "schema",
     "TargetList": "targets",
     "TermSplit": "split",
+    "Training": "training",
+    "adapt": "adaptation",
+    "adapt_county": "training",
+    "audit_columns": "audit",
     "build_features": "features",
     "build_reference": "reference",
-    "check_county": "pipeline",
+    "check_county": "county",
+    "check_release": "gate",
     "cohorts": "cohort",
+    "compare_lists": "churn",
     "cross_scores": "evaluation",
     "evaluate": "evaluation",
+    "evaluation_text": "evaluation_summary",
     "explain": "explanation",
+    "fit_outlook": "hazards",
     "label_outcomes": "labels",
     "load_bundle": "bundle",
-    "load_county": "pipeline",
+    "load_county": "county",
     "load_model": "registry",
     "log_model": "registry",
     "make_county": "synthetic",
     "make_tables": "tables",
+    "outlook": "hazards",
     "promote": "registry",
     "read_tables": "tables",
+    "rise": "hazards",
     "rule_scores": "features",
     "save_bundle": "bundle",
     "score": "pipeline",
+    "support_list": "pipeline",
     "target_list": "targets",
-    "train": "pipeline",
+    "train": "training",
     "train_flat": "flat",
     "validate": "validation",
+    "write_report": "report",
     "write_tables": "tables",
 }
 

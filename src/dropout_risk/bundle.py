@@ -12,8 +12,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from importlib.metadata import version as installed_version
@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dropout_risk.card import model_card
 from dropout_risk.errors import BundleError, InputError, SettingsError
 from dropout_risk.model import DropoutRiskClassifier
 
@@ -40,6 +41,7 @@ BANDS: dict[str, float] = {"high": 0.20, "raised": 0.10, "watch": 0.05}
 """Lowest risk of each band unless told otherwise; what is under all of them is ``low``."""
 
 SUMS, CONTENT, REFERENCE, CARD = "SHA256SUMS", "bundle.json", "reference.json", "MODEL_CARD.md"
+BACKTEST, OUTLOOK = "backtest.json", "outlook_"
 MAX_FILES, MAX_FILE_BYTES = 100, 64 * 2**20
 
 _FIELDS = ("kind", "created", "preset", "horizon", "bands", "metrics", "data", "versions")
@@ -84,12 +86,19 @@ class Bundle:
     reference : mapping
         Reference values of the county (aggregates, no rows), as far as features need them.
     metrics : mapping
-        The evaluation. A figure is a number or ``{"value": .., "low": .., "high": ..}``; figures may be
-        grouped in mappings; None stands for a figure that could not be computed.
+        How the model was judged: an assessment as `Assessment.to_dict` makes it. Bundles of the first version
+        hold figures of any kind here; those load, but no gate lets them pass.
     data : mapping
         The training data in brief: rows, events, terms, as-of date, digest; no names.
     versions : mapping of str to str
         The libraries at training.
+    outlook : DropoutRiskClassifier, optional
+        A second model, for the terms after the next. Scores do not depend on it.
+    backtest : mapping
+        What past lists were worth (`Backtest.to_dict`): counts, no rows.
+    release : mapping
+        How this version was released, when it comes from a registry. It is no part of the files nor the digest: a
+        model is what it is, whoever released it.
 
     Raises
     ------
@@ -113,10 +122,14 @@ class Bundle:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=installed_versions)
+    outlook: DropoutRiskClassifier | None = None
+    backtest: Mapping[str, Any] = field(default_factory=dict)
+    release: Mapping[str, Any] = field(default_factory=dict)
+    _files: Mapping[str, bytes] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         problems = []
-        for name in ("bands", "reference", "metrics", "data", "versions"):
+        for name in ("bands", "reference", "metrics", "data", "versions", "backtest", "release"):
             try:  # A plain copy: later changes from outside cannot reach in, and loading gives the same.
                 object.__setattr__(self, name, json.loads(_to_json(dict(getattr(self, name)))))
             except (TypeError, ValueError) as error:
@@ -173,13 +186,34 @@ class Bundle:
         """First 12 digits of the digest, for people."""
         return self.digest[:12]
 
+    def card(self) -> str:
+        """Return the model card: what the model is for, how it was judged and, from a registry, how it was released."""
+        return model_card(
+            {name: getattr(self, name) for name in (*_FIELDS, "release")}
+            | {"format": FORMAT, "features": self.model.feature_names, "categories": self.model.categories_}
+            | {"model": f"{self.model.kind_} model. {self.model.kind_reason_}"}
+        )
+
+    def with_release(self, release: Mapping[str, Any]) -> "Bundle":
+        """Return the same bundle, of the same digest, with the record of its release."""
+        return replace(self, release=release)._read_from(self.to_files())
+
+    def _read_from(self, files: Mapping[str, bytes]) -> "Bundle":
+        """Take over the files that it was read from: saved again, also by a later version, it is the same bundle."""
+        object.__setattr__(self, "_files", files)
+        return self
+
     def to_files(self) -> dict[str, bytes]:
         """Return the bundle's files: name -> content; equal content gives equal bytes."""
+        if self._files is not None:
+            return dict(self._files)
         texts = self.model.to_files()
         texts[CONTENT] = _to_json({"format": FORMAT} | {name: getattr(self, name) for name in _FIELDS})
-        if self.reference:
-            texts[REFERENCE] = _to_json(self.reference)
-        texts[CARD] = _model_card(self)
+        parts = {REFERENCE: self.reference, BACKTEST: self.backtest}
+        texts |= {name: _to_json(part) for name, part in parts.items() if part}
+        if self.outlook is not None:
+            texts |= {f"{OUTLOOK}{name}": text for name, text in self.outlook.to_files().items()}
+        texts[CARD] = replace(self, release={}).card()
         files = {name: texts[name].encode() for name in sorted(texts)}
         sums = "".join(f"{_sha256(content)}  {name}\n" for name, content in files.items())
         return files | {SUMS: sums.encode()}
@@ -338,20 +372,21 @@ def _check_sums(files: Mapping[str, bytes]) -> list[str]:
 
 
 def _parse(files: dict[str, bytes], folder: Path) -> Bundle:
-    digest = _sha256(files.pop(SUMS))
     try:
         texts = {name: content.decode() for name, content in files.items()}
         content = json.loads(texts.pop(CONTENT))
         _refuse_future(content, folder)
-        reference = json.loads(texts.pop(REFERENCE, "{}"))
-        texts.pop(CARD, None)
-        model = DropoutRiskClassifier.from_files(texts)
-        bundle = Bundle(model=model, reference=reference, **{name: content[name] for name in _FIELDS})
+        second = {name.removeprefix(OUTLOOK): text for name, text in texts.items() if name.startswith(OUTLOOK)}
+        bundle = Bundle(
+            model=DropoutRiskClassifier.from_files(texts),
+            reference=json.loads(texts.get(REFERENCE, "{}")),
+            outlook=DropoutRiskClassifier.from_files(second) if second else None,
+            backtest=json.loads(texts.get(BACKTEST, "{}")),
+            **{name: content[name] for name in _FIELDS},
+        )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BundleError(f"The bundle {folder} cannot be read: {error!r}. Save it again.") from error
-    # Its identity is that of the files as they are, also where this version would write other bytes.
-    bundle.__dict__["digest"] = digest
-    return bundle
+    return bundle._read_from(files)
 
 
 def _refuse_future(content: Mapping[str, Any], folder: Path) -> None:
@@ -369,18 +404,6 @@ def _to_json(value: Any) -> str:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def figures(metrics: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float, Mapping[str, Any]]]:
-    """Yield each figure: its name, its value, and the mapping that may hold its interval."""
-    for name, entry in metrics.items():
-        if isinstance(entry, Mapping) and "value" not in entry:
-            yield from figures(entry, f"{prefix}{name}/")
-            continue
-        interval = entry if isinstance(entry, Mapping) else {}
-        value = interval.get("value", entry)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{prefix}{name}", value, interval
 
 
 def data_digest(frame: pd.DataFrame) -> str:
@@ -437,90 +460,3 @@ def _canonical(column: "pd.Series[Any]") -> tuple[str, list[bytes]]:
         return "time", [missing, times.astype("int64").to_numpy(dtype="<i8").tobytes()]
     texts = [str(value).encode("utf-8", "surrogatepass") for value in present]
     return "text", [missing, np.array([len(text) for text in texts], "<i8").tobytes(), b"".join(texts)]
-
-
-# The card --------------------------------------------------------------------------------------------
-
-_CARD_TEMPLATE = """\
-# Model card: {kind} model of {created}
-
-A risk is a reason to help, never a verdict.
-
-## Use
-For: telling schools and county offices which enrolled students may leave school within the next
-{horizon} term(s), so that somebody visits, listens and helps in time. A person decides about every student.
-
-Not for: penalties, admission, placement, rankings of schools or teachers, or any automatic decision about a
-student; other places or years than those evaluated below, before they were evaluated there.
-
-## Training data
-{data}
-
-Labels: preset `{preset}`. Whether help was given, names, numbers of identity papers, addresses, ethnicity
-and religion are no features.
-
-## Figures
-{metrics}
-
-## Bands
-{bands}; `low` below that. The cut-offs are a setting for the size of the work, not a diagnosis.
-
-## Features
-{features}
-
-## Limits
-- A low risk is no proof that all is well: some students who leave show none of these signs.
-- A risk holds for the term it was made for, and for records as complete as those of the training data.
-- Reasons say what moved the score, not what causes a student to leave.
-- Groups can be served unequally well: read the evaluation by group before use and after every term.
-
-## Loading
-```python
-from dropout_risk.registry import load_bundle
-bundle = load_bundle("folder")   # checks every file against SHA256SUMS, executes nothing
-```
-Check by hand: `sha256sum -c SHA256SUMS`. Format {format}; {versions}.
-"""
-
-
-def _model_card(bundle: Bundle) -> str:
-    levels = bundle.model.categories_
-    return _CARD_TEMPLATE.format(
-        kind=bundle.kind,
-        created=bundle.created,
-        horizon=bundle.horizon,
-        preset=bundle.preset or "none",
-        data=_as_list(f"{name}: {value}" for name, value in sorted(bundle.data.items())),
-        metrics=_as_list(
-            _figure_line(name, value, interval)
-            for name, value, interval in figures(bundle.metrics)
-            if _belongs_on_card(name, interval)
-        ),
-        bands=", ".join(
-            f"`{name}` from {cut:g}" for name, cut in sorted(bundle.bands.items(), key=lambda item: -item[1])
-        ),
-        features=_as_list(
-            f"`{name}`" + (f": one of {', '.join(map(str, levels[name][:20]))}" if name in levels else "")
-            for name in bundle.model.feature_names
-        ),
-        format=FORMAT,
-        versions=", ".join(f"{name} {version}" for name, version in sorted(bundle.versions.items())),
-    )
-
-
-def _belongs_on_card(name: str, interval: Mapping[str, Any]) -> bool:
-    """Whether people need the figure: the model's own, and how many more it finds than others do."""
-    if name.startswith(("rules/", "peers/", "differences/")):
-        return name.startswith("differences/") and name.endswith("/recall_at_10")
-    return bool(interval) or "/" not in name  # bare numbers further down are details of the evaluation
-
-
-def _as_list(lines: Iterable[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines) or "- not recorded"
-
-
-def _figure_line(name: str, value: float, interval: Mapping[str, Any]) -> str:
-    line = f"{name}: {value:.4g}"
-    if interval.get("low") is not None and interval.get("high") is not None:
-        line += f" (95% interval {interval['low']:.4g} to {interval['high']:.4g})"
-    return line

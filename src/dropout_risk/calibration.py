@@ -42,6 +42,16 @@ class Calibration:
         """Return calibrated log-odds for raw scores, both of shape (n,)."""
         return self.slope * score + self.intercept
 
+    def then(self, slope: float, intercept: float) -> Self:
+        """Return this line followed by another one on its log-odds.
+
+        Examples
+        --------
+        >>> Calibration(slope=2.0, intercept=1.0).then(0.5, -1.0)
+        Calibration(slope=1.0, intercept=-0.5)
+        """
+        return replace(self, slope=slope * self.slope, intercept=slope * self.intercept + intercept)
+
     @classmethod
     def fit(cls, score: Floats, event: Flags, weight: Floats) -> Self:
         """Fit the line by maximum likelihood to scores of rows that the scoring models have not seen.

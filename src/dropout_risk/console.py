@@ -15,7 +15,10 @@ from dropout_risk.errors import SettingsError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dropout_risk.pipeline import Scores
+    from dropout_risk.descriptions import Lang
+    from dropout_risk.pipeline import Listing
+    from dropout_risk.scores import Scores
+    from dropout_risk.targets import TargetList
 
 
 def to_json(value: Any) -> str:
@@ -49,38 +52,82 @@ def steps() -> Iterator[Callable[[str], None]]:
         yield lambda step: bar.update(task, description=step)
 
 
-def print_scores(scores: "Scores", *, top: int) -> None:
+DATES: dict["Lang", str] = {
+    "en": "As of {as_of}; the scores expire on {expires}.",
+    "zh": "评分日期 {as_of}；评分有效期至 {expires}。",
+}
+NEXT_END: dict["Lang", str] = {"en": "the end of the next term", "zh": "下学期末"}
+PLACE: dict["Lang", str] = {
+    "en": "  school {school_id}, grade {grade:.0f}",
+    "zh": "  学校 {school_id}，{grade:.0f} 年级",
+}
+RISK: dict["Lang", str] = {"en": "risk {risk:.1%}  {band}", "zh": "风险 {risk:.1%}  {band}"}
+TO_END: dict["Lang", str] = {"en": "to the end of grade 9 {risk_to_end:.0%}", "zh": "至九年级末 {risk_to_end:.0%}"}
+CHANGEABLE: dict[bool | None, dict["Lang", str]] = {
+    True: {"en": " [can change]", "zh": "［可改变］"},
+    False: {"en": " [context]", "zh": "［背景］"},
+    None: {"en": "", "zh": ""},
+}
+GAPS: dict["Lang", str] = {"en": "        not recorded: {}", "zh": "        没有登记：{}"}
+BETWEEN: dict["Lang", str] = {"en": ", ", "zh": "、"}
+
+
+def print_scores(scores: "Scores", *, top: int, lang: "Lang") -> None:
     """Print the `top` students with their strongest reasons."""
-    answer(f"As of {scores.as_of}; the scores expire on {scores.expires or 'the end of the next term'}.")
+    answer(DATES[lang].format(as_of=scores.as_of, expires=scores.expires or NEXT_END[lang]))
     key = "student_id" if "student_id" in scores.frame else "row"
-    for row, reasons, gaps in zip(scores.frame.head(top).to_dict("records"), scores.reasons, scores.gaps, strict=False):
-        place = f"  school {row['school_id']}, grade {row['grade']:.0f}" if "school_id" in row else ""
-        answer(f"{row['rank']:>4}. {row[key]}{place}  risk {row['risk']:.1%}  {row['band']}")
+    for row, reasons, gaps in zip(_rows(scores.frame.head(top)), scores.reasons, scores.gaps, strict=False):
+        place = PLACE[lang].format(**row) if "school_id" in row else ""
+        answer(f"{row['rank']:>4}. {row[key]}{place}  {RISK[lang].format(**row)}")
         for reason in reasons[:3]:
-            mark = {True: "can change", False: "context", None: ""}[reason.changeable]
             measure = f"  ->  {reason.measure}" if reason.measure else ""
-            answer(f"        {reason.label}: {reason.text}{f' [{mark}]' if mark else ''}{measure}")
+            answer(f"        {reason.label}: {reason.text}{CHANGEABLE[reason.changeable][lang]}{measure}")
         if gaps:
-            answer(f"        not recorded: {', '.join(gaps)}")
+            answer(GAPS[lang].format(BETWEEN[lang].join(gaps)))
 
 
-def print_listed(frame: "pd.DataFrame") -> None:
-    """Print a support list, one line a student."""
-    for row in frame.to_dict("records"):
-        answer(
-            f"{row['list_place']:>4}. {row['student_id']}  school {row['school_id']}, grade {row['grade']:.0f}  "
-            f"risk {row['risk']:.1%}  {row['band']}  {row.get('reason_1', '')}"
-        )
+def _rows(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def yield_sentence(places: "pd.DataFrame") -> str:
-    """Return what the list is worth: how many are listed, how many true cases are expected."""
-    listed, expected = int(places["listed"].sum()), float(places["expected"].sum())
-    low, high = float(places["low"].sum()), float(places["high"].sum())
-    return (
-        f"{listed:,} of {int(places['students'].sum()):,} students are listed; about {expected:.0f} of them "
-        f"(95 % interval {low:.0f} to {high:.0f}) would leave without help."
-    )
+def print_listing(listing: "Listing", lang: "Lang") -> None:
+    """Print a support list, one line a student, and what has changed since last term."""
+    for row in _rows(listing.targets.frame):
+        where, risk, to_end = (text[lang].format(**row) for text in (PLACE, RISK, TO_END))
+        answer(f"{row['list_place']:>4}. {row['student_id']}{where}  {risk}  {to_end}  {row.get('reason_1', '')}")
+    if listing.churn is not None:
+        answer("")
+        answer(CHANGES[lang].format(kept=listing.churn.kept, new=listing.churn.new, gone=listing.churn.gone))
+        for row in _rows(listing.churn.frame):
+            answer(f"  {MARKS[row['change']][lang]} {row['student_id']}: {row[lang]}")
+
+
+CHANGES: dict["Lang", str] = {
+    "en": "Since last term: {kept} stay on the list, {new} are new, {gone} are gone.",
+    "zh": "与上学期相比：{kept} 人仍在名单，{new} 人新进入，{gone} 人退出。",
+}
+MARKS: dict[str, dict["Lang", str]] = {"new": {"en": "new ", "zh": "新进"}, "gone": {"en": "gone", "zh": "退出"}}
+
+YIELD: dict["Lang", str] = {
+    "en": "{listed:,} of {students:,} students are listed; about {expected:.0f} of them "
+    "({level} interval {low:.0f} to {high:.0f}) would leave without help, "
+    "and about {missed:.0f} ({missed_low:.0f} to {missed_high:.0f}) of those not listed.{worker}",
+    "zh": "{students:,} 名学生中列入 {listed:,} 名；若无帮扶，其中约 {expected:.0f} 名会离校"
+    "（{level} 区间 {low:.0f} 至 {high:.0f}），"
+    "未列入者中约 {missed:.0f} 名（{missed_low:.0f} 至 {missed_high:.0f}）。{worker}",
+}
+WORKER: dict["Lang", str] = {
+    "en": " One more worker would reach about {one_more:.1f} more of them, one fewer {one_fewer:.1f} less.",
+    "zh": "多一名帮扶人员约可多覆盖 {one_more:.1f} 名，少一名约少 {one_fewer:.1f} 名。",
+}
+
+
+def yield_sentence(targets: "TargetList", lang: "Lang") -> str:
+    """Return what the list is worth: how many are listed, how many true cases are expected on it and off it."""
+    figures = targets.overall
+    known = all(figures[name] == figures[name] for name in ("one_more", "one_fewer"))  # NaN: nobody left to list
+    worker = WORKER[lang].format(**figures) if known else ""
+    return YIELD[lang].format(**figures, level=f"{100 * targets.confidence:g} %", worker=worker)
 
 
 def say_counts(scores: "Scores") -> None:
@@ -111,6 +158,23 @@ def write_scores(scores: "Scores", path: Path) -> list[Path]:
     refused = path.with_name(f"{path.stem}.refused.csv")
     write_csv(scores.refused, refused)
     return [path, refused]
+
+
+def write_listing(listing: "Listing", path: Path) -> list[Path]:
+    """Write a support list and, beside it, the changes since last term and the draw between equal risks."""
+    from dropout_risk.tables import atomic_path
+
+    if path.suffix != ".csv":
+        raise SettingsError(f"{path}: the list is written as .csv.")
+    write_csv(listing.targets.frame, path)
+    written = [path]
+    if listing.churn is not None:
+        written.append(path.with_name(f"{path.stem}.changes.csv"))
+        write_csv(listing.churn.frame, written[-1])
+    written.append(path.with_name(f"{path.stem}.draw.json"))
+    with atomic_path(written[-1]) as temporary:
+        temporary.write_text(to_json(listing.targets.to_lottery_record()), encoding="utf-8")
+    return written
 
 
 def write_csv(frame: "pd.DataFrame", path: Path) -> None:

@@ -64,6 +64,17 @@ MEASURES: dict[str, dict[str, str]] = {
 """The support menu: what a reason leads to."""
 
 
+RULE_LABELS: dict[str, dict[Lang, str]] = {
+    "model": {"zh": "本模型", "en": "model"},
+    "absence_rule": {"zh": "按缺勤率", "en": "absence rate"},
+    "school_mean": {"zh": "按学校往期流失率", "en": "leaving rate of the school"},
+    "poverty_list": {"zh": "仅按困难家庭名册", "en": "poverty register only"},
+    "last_grades": {"zh": "按最近成绩（低者优先）", "en": "last marks, lowest first"},
+    "random": {"zh": "随机抽取", "en": "drawn by lot"},
+}
+"""What the model and each simple rule that ranks the same students are called."""
+
+
 @dataclass(frozen=True)
 class Feature:
     """One feature as people see it.
@@ -218,3 +229,6 @@ FEATURES: dict[str, Feature] = {
     )
 }  # fmt: skip
 """Every feature of the county pipeline, in the order of the columns."""
+
+SENSITIVE = frozenset({"poverty_level", "parents_away", "mother_away", "siblings", "migrant", "school_poverty_share"})
+"""Features about the family's means and situation: every assessment also judges a model without them."""

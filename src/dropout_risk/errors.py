@@ -9,7 +9,8 @@
     │   └── SettingsError               an option, or a combination of options, makes no sense
     ├── BundleError                     exit 3  HTTP 503  a saved model is damaged or from a later version
     ├── RegistryError                   exit 3  HTTP 503  the model registry does not answer, or lacks it
-    └── MissingExtraError (ImportError) exit 4  HTTP 500  an optional library is not installed
+    ├── MissingExtraError (ImportError) exit 4  HTTP 500  an optional library is not installed
+    └── GateError                       exit 5  HTTP 409  a model may not be released as it is
 
 One `except DropoutRiskError` catches all of them:
 
@@ -81,3 +82,11 @@ class MissingExtraError(DropoutRiskError, ImportError):
     def of(cls, library: str, extra: str) -> "MissingExtraError":
         """Return the error for `library`, which the extra named `extra` installs."""
         return cls(f"This needs {library}, which is not installed: pip install 'dropout-risk[{extra}]'.")
+
+
+class GateError(DropoutRiskError):
+    """A model fails the release gate; the text holds every condition with its figure and what to do."""
+
+    exit_code = 5
+    http_status = 409
+    title = "The model may not be released"

@@ -124,9 +124,7 @@ class Explanation:
 
     @cached_property
     def _known(self) -> Mapping[str, Feature]:
-        """The package's own features; none in a flat table, whose `grade` may be something else."""
-        numeric = all(map(pd.api.types.is_numeric_dtype, self.data.dtypes))
-        return FEATURES if numeric and set(self.feature_names) <= set(FEATURES) else {}
+        return known_features(self.data)
 
     def _groups(self) -> tuple[list[str], list[np.ndarray]]:
         """Return the groups present and the columns of each; an unknown column is a group of its own."""
@@ -171,6 +169,18 @@ class Explanation:
             data=self.data.to_numpy(),
             feature_names=labels,
         )
+
+
+def known_features(X: pd.DataFrame) -> Mapping[str, Feature]:
+    """Return the package's own features by name; none for a flat table, whose `grade` may be something else.
+
+    Examples
+    --------
+    >>> len(known_features(pd.DataFrame({"grade": [7.0]}))) > 1, known_features(pd.DataFrame({"grade": ["A"]}))
+    (True, {})
+    """
+    numeric = all(map(pd.api.types.is_numeric_dtype, X.dtypes))
+    return FEATURES if numeric and set(X.columns) <= set(FEATURES) else {}
 
 
 def explain(model: DropoutRiskClassifier, X: pd.DataFrame) -> Explanation:

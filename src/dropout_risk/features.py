@@ -1,6 +1,7 @@
 """One row of features per student at risk, from facts known on the as-of date and nothing else."""
 
 from datetime import date
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -20,12 +21,19 @@ from dropout_risk.schema import Tables
 MONOTONE = {feature.name: feature.sign for feature in FEATURES.values() if feature.sign}
 """Directions in which the risk may move with a feature."""
 
-RULES: dict[str, str] = {
-    "absence_rule": "absence_rate",
-    "school_mean": "school_leaving_rate",
-    "poverty_list": "poverty_level",
+RULES: dict[str, tuple[str, Literal[1, -1]]] = {
+    "absence_rule": ("absence_rate", 1),
+    "school_mean": ("school_leaving_rate", 1),
+    "poverty_list": ("poverty_level", 1),
+    "last_grades": ("score_level", -1),
 }
-"""The simple rules that a county could use instead: rank by one column."""
+"""The simple rules that a county could use instead: rank by one column, high (1) or low (-1) values first."""
+
+RANDOM_RULE = "random"
+"""A list drawn by lot: what no knowledge at all would find."""
+
+MISSING_LAST = -2.0
+"""Score of a student without a value; the columns of `RULES` lie in 0 to 2."""
 
 _PARENTS_AWAY = {"none": 0.0, "one_parent": 1.0, "both_parents": 2.0}
 
@@ -82,16 +90,36 @@ def build_features(
     return columns[list(FEATURES)].astype("float64")
 
 
-def rule_scores(X: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return the score of each simple rule in `RULES` for the rows of `X`; a missing value ranks last.
+def rule_scores(X: pd.DataFrame, seed: int = 0) -> dict[str, np.ndarray]:
+    """Return the score of each simple rule for the rows of `X`: higher is listed first, a missing value last.
+
+    Parameters
+    ----------
+    X : DataFrame, shape (n, features)
+        With the columns that `RULES` names; the index names the rows.
+    seed : int
+        For the random rule, whose scores depend on the seed and the name of the row, not on the other rows.
+
+    Returns
+    -------
+    dict of str to float array, shape (n,)
+        The rules of `RULES` and ``random`` (in 0 to 1); no NaN.
 
     Examples
     --------
-    >>> X = pd.DataFrame({"absence_rate": [0.1, np.nan], "school_leaving_rate": 0.0, "poverty_level": 2.0})
-    >>> rule_scores(X)["absence_rule"].tolist()
-    [0.1, -1.0]
+    >>> facts = {"absence_rate": [0.1, np.nan], "school_leaving_rate": 0.0, "poverty_level": 2.0, "score_level": 0.4}
+    >>> scores = rule_scores(pd.DataFrame(facts))
+    >>> list(scores), scores["absence_rule"].tolist()
+    (['absence_rule', 'school_mean', 'poverty_list', 'last_grades', 'random'], [0.1, -2.0])
     """
-    return {rule: X[column].fillna(-1.0).to_numpy() for rule, column in RULES.items()}
+    scores = {rule: (sign * X[column]).fillna(MISSING_LAST).to_numpy() for rule, (column, sign) in RULES.items()}
+    return scores | {RANDOM_RULE: _lots(X.index, seed)}
+
+
+def _lots(names: pd.Index, seed: int) -> np.ndarray:
+    parts = [names.get_level_values(level).map(str) for level in range(names.nlevels)]
+    tickets = np.array([" ".join([str(seed), *name]) for name in zip(*parts, strict=True)], dtype=object)
+    return np.asarray(pd.util.hash_array(tickets, categorize=False) / 2.0**64)
 
 
 def _absence_before(known: Tables, students: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
@@ -158,15 +186,36 @@ def _enrolment(known: Tables, students: pd.DataFrame, day: pd.Timestamp) -> pd.D
             "migrant": students["migrant"].astype("Float64"),
             "parents_away": students["left_behind"].astype("str").map(_PARENTS_AWAY),
             "grade": students["grade"],
-            "years_over_age": _years_over_age(known, students, terms.start(term)),
+            "years_over_age": years_over_age(known, students, terms.start(term)),
             "before_summer": float(terms.ends_school_year(term)),
         },
         index=students.index,
     )
 
 
-def _years_over_age(known: Tables, students: pd.DataFrame, term_start: pd.Timestamp) -> pd.Series:
-    """Return full years of age on 1 September of the school year, above grade + 5."""
+def years_over_age(known: Tables, students: pd.DataFrame, term_start: pd.Timestamp) -> pd.Series:
+    """Return full years of age on 1 September of the school year, above grade + 5.
+
+    Parameters
+    ----------
+    known : Tables
+        Tables already cut.
+    students : DataFrame indexed by student_id, with the column `grade`
+    term_start : Timestamp
+        First day of the running term.
+
+    Returns
+    -------
+    Series indexed by student_id
+        NaN where the birth date or the grade is not known; 0 at the usual age, below 0 for the younger.
+
+    Examples
+    --------
+    >>> born = pd.DataFrame({"student_id": ["a"], "birth_date": pd.to_datetime(["2005-03-01"])})
+    >>> students = pd.DataFrame({"grade": [7.0]}, index=["a"])
+    >>> years_over_age(Tables({"students": born}), students, pd.Timestamp("2019-09-02")).tolist()
+    [2.0]
+    """
     birth = known.get_frame("students").drop_duplicates("student_id").set_index("student_id")["birth_date"]
     birth = birth.reindex(students.index)
     school_year = term_start.year if term_start.month >= 8 else term_start.year - 1

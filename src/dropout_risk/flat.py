@@ -1,34 +1,28 @@
 """A data scientist's own flat table through the same model, judgement and bundle: any columns, no schema."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dropout_risk.assessment import assess
 from dropout_risk.bundle import Bundle, data_digest
 from dropout_risk.descriptions import Lang
 from dropout_risk.errors import ColumnsError, SettingsError, TableError
-from dropout_risk.evaluation import Evaluation, evaluate
+from dropout_risk.evaluation import evaluate
 from dropout_risk.explanation import explain
+from dropout_risk.judgement import MAX_TEST_TERMS, MIN_FOLDS, Progress, Split, Trial, silent
 from dropout_risk.model import DropoutRiskClassifier
 from dropout_risk.peers import PEERS
-from dropout_risk.pipeline import (
-    MAX_TEST_TERMS,
-    MIN_FOLDS,
-    REFUSED_COLUMNS,
-    Progress,
-    Scores,
-    Training,
-    band_cutoffs,
-    cross_scores_beside,
-    silent,
-)
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES
+from dropout_risk.scores import REFUSED_COLUMNS, Scores
 from dropout_risk.split import TermSplit
 from dropout_risk.tables import read_flat
+from dropout_risk.training import Note, Training, band_cutoffs
 
 IDENTITY_HEADERS = frozenset(
     header.lower()
@@ -42,7 +36,26 @@ IDENTITY_HEADERS = frozenset(
 MAX_LEVELS = 100
 """A text column with more levels than this, most of them seen once or twice, is an identifier or free text."""
 
-Split = tuple[np.ndarray, np.ndarray]
+NOTES: dict[str, Note] = {
+    "no_label": {
+        "en": "{missing} of {rows} rows have no label and were left out.",
+        "zh": "{rows} 行中有 {missing} 行没有结果标签，未使用。",
+    },
+    "audit_feature": {
+        "en": "{column} is among the features; an audit attribute is not one by default: --drop {column}.",
+        "zh": "特征中包含“{column}”；核查用属性默认不作特征，可用 --drop {column} 去掉。",
+    },
+    "crossing": {
+        "en": "{crossing} training rows belong to groups that are also in the test part; they were not learned from, "
+        "so that no model is judged on a group that it knows.",
+        "zh": "{crossing} 行训练数据所在的组也出现在测试部分，未用于训练，以免用已见过的组来评判模型。",
+    },
+}
+"""What was left out, and what to look at."""
+
+
+def _note(name: str, **facts: str) -> Note:
+    return {lang: text.format(**facts) for lang, text in NOTES[name].items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +69,10 @@ class FlatTable:
     groups : array (n,) or None, the unit that never crosses a split
     term : array (n,) or None, the time order
     splits : list of (train, test) row positions
-    validation : str, how the rows were split, as a sentence
+    validation : how the rows were split, as a sentence by language
     baseline : float array (n,) or None, the score of a simple rule, never a feature
-    notes : sentences about what was left out
+    notes : sentences about what was left out, by language
+    unlabelled : int, rows without a label, which are not among the n
     """
 
     X: pd.DataFrame
@@ -66,9 +80,15 @@ class FlatTable:
     groups: np.ndarray | None
     term: np.ndarray | None
     splits: list[Split]
-    validation: str
+    validation: Mapping[Lang, str]
     baseline: np.ndarray | None
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
+    unlabelled: int = 0
+
+    @property
+    def trial(self) -> Trial:
+        """The rows to learn from and to judge by."""
+        return Trial(self.X, self.y, self.groups, self.term, self.splits, self.validation)
 
     @classmethod
     def of(
@@ -115,9 +135,8 @@ class FlatTable:
         frame = read_flat(table) if isinstance(table, (str, Path)) else table
         named = {"label": label, "group": group, "fold": fold, "split": split, "time": time, "baseline": baseline}
         _check_columns(frame, named, drop)
-        notes = []
-        if missing := int(frame[label].isna().sum()):
-            notes.append(f"{missing:,} of {len(frame):,} rows have no label and were left out.")
+        missing, rows_in = int(frame[label].isna().sum()), len(frame)
+        notes = [_note("no_label", missing=f"{missing:,}", rows=f"{rows_in:,}")] if missing else []
         frame = frame[frame[label].notna()].reset_index(drop=True)
         y = _labels(frame[label], label)
         groups = frame[group].to_numpy() if group else None
@@ -129,12 +148,10 @@ class FlatTable:
             splits, crossing = _without_crossing(groups, splits)
             notes += crossing
         notes += [
-            f"{column} is among the features; an audit attribute is not one by default: --drop {column}."
-            for column in X.columns
-            if column.lower() in ("sex", "gender", "性别")
+            _note("audit_feature", column=column) for column in X.columns if column.lower() in ("sex", "gender", "性别")
         ]
         rule = frame[baseline].astype(float).to_numpy() if baseline else None
-        return cls(X, y, groups, term, splits, validation, rule, tuple(notes))
+        return cls(X, y, groups, term, splits, validation, rule, tuple(notes), missing)
 
 
 def _check_columns(frame: pd.DataFrame, named: dict[str, str | None], drop: Sequence[str]) -> None:
@@ -202,96 +219,90 @@ def _splits(
     split: str | None,
     time: str | None,
     seed: int,
-) -> tuple[list[Split], str]:
+) -> tuple[list[Split], dict[Lang, str]]:
     if fold:
-        splits, how = _fold_splits(frame[fold], fold)
+        splits, how, facts = _fold_splits(frame[fold], fold)
     elif split:
-        splits, how = _named_split(frame[split], split)
+        splits, how, facts = _named_split(frame[split], split)
     elif time:
-        count = min(MAX_TEST_TERMS, frame[time].nunique() - 1)
-        if count < 1:
-            raise SettingsError(f"Column {time} holds one time only; --time needs at least two.")
-        splits = list(TermSplit(count).split(frame, term=frame[time].to_numpy()))
-        how = f"out of time by {time}: each of the last {count} scored by models of the earlier ones"
+        splits, how, facts = _time_splits(frame[time], time)
     else:
-        splits, how = _group_folds(y, groups, seed)
-    return splits, how
+        splits, how, facts = _group_folds(y, groups, seed)
+    return splits, {lang: text.format(**facts) for lang, text in HOW[how].items()}
 
 
-def _fold_splits(column: pd.Series, name: str) -> tuple[list[Split], str]:
+HOW: dict[str, dict[Lang, str]] = {
+    "fold": {
+        "en": "pooled over the {n} folds of {name}: each scored by a model of the others",
+        "zh": "按“{name}”列的 {n} 折合并：每一折由用其余各折训练的模型评分",
+    },
+    "split": {
+        "en": "rows marked test in {name}, scored by a model of those marked train",
+        "zh": "“{name}”列标为 test 的行，由标为 train 的行训练的模型评分",
+    },
+    "time": {
+        "en": "out of time by {name}: each of the last {n} scored by models of the earlier ones",
+        "zh": "按“{name}”列的时间外推：最近 {n} 期，每期都由只用更早各期训练的模型评分",
+    },
+    "rows": {
+        "en": "{n} random folds of rows: too kind where children of one place are alike; name --group or --time",
+        "zh": "随机分成 {n} 折：同一地方的学生彼此相似时，数字会偏好；请指定 --group 或 --time",
+    },
+    "groups": {"en": "{n} folds of groups", "zh": "按组分成 {n} 折"},
+}
+"""How the rows were split, as a sentence."""
+
+_Found = tuple[list[Split], str, dict[str, Any]]
+
+
+def _fold_splits(column: pd.Series, name: str) -> _Found:
     if column.isna().any() or column.nunique() < 2:
         raise SettingsError(f"Column {name} must give every row a fold, and at least two folds.")
     rows = [np.flatnonzero(column == value) for value in sorted(column.unique())]
     everything = np.arange(len(column))
-    return [(np.setdiff1d(everything, test), test) for test in rows], (
-        f"pooled over the {len(rows)} folds of {name}: each scored by a model of the others"
-    )
+    return [(np.setdiff1d(everything, test), test) for test in rows], "fold", {"n": len(rows), "name": name}
 
 
-def _named_split(column: pd.Series, name: str) -> tuple[list[Split], str]:
+def _named_split(column: pd.Series, name: str) -> _Found:
     values = column.astype("str").str.lower()
     if set(values) != {"train", "test"}:
         raise SettingsError(f"Column {name} must hold train and test, both and nothing else; it holds {set(values)}.")
     train, test = np.flatnonzero(values == "train"), np.flatnonzero(values == "test")
-    return [(train, test)], f"rows marked test in {name}, scored by a model of those marked train"
+    return [(train, test)], "split", {"name": name}
 
 
-def _group_folds(y: np.ndarray, groups: np.ndarray | None, seed: int) -> tuple[list[Split], str]:
+def _time_splits(column: pd.Series, name: str) -> _Found:
+    n = min(MAX_TEST_TERMS, column.nunique() - 1)
+    if n < 1:
+        raise SettingsError(f"Column {name} holds one time only; --time needs at least two.")
+    return list(TermSplit(n).split(column, term=column.to_numpy())), "time", {"n": n, "name": name}
+
+
+def _group_folds(y: np.ndarray, groups: np.ndarray | None, seed: int) -> _Found:
     from sklearn.model_selection import GroupKFold, StratifiedKFold
 
     rows = np.zeros(len(y))
     if groups is None:
         folds = StratifiedKFold(MIN_FOLDS, shuffle=True, random_state=seed)
-        return list(folds.split(rows, y)), (
-            f"{MIN_FOLDS} random folds of rows: too kind where children of one place are alike; name --group or --time"
-        )
-    count = min(MIN_FOLDS, len(pd.unique(groups)))
-    if count < 2:
+        return list(folds.split(rows, y)), "rows", {"n": MIN_FOLDS}
+    n = min(MIN_FOLDS, len(pd.unique(groups)))
+    if n < 2:
         raise SettingsError("--group names a column with one group only; nothing can be held out.")
-    return list(GroupKFold(count, shuffle=True, random_state=seed).split(rows, y, groups)), f"{count} folds of groups"
+    return list(GroupKFold(n, shuffle=True, random_state=seed).split(rows, y, groups)), "groups", {"n": n}
 
 
-def _without_crossing(groups: np.ndarray, splits: list[Split]) -> tuple[list[Split], list[str]]:
+def _without_crossing(groups: np.ndarray, splits: list[Split]) -> tuple[list[Split], list[Note]]:
     """Take the groups of each test part out of its train part; say so where there were any."""
     kept = [(train[~np.isin(groups[train], groups[test])], test) for train, test in splits]
     crossing = sum(len(train) for train, _ in splits) - sum(len(train) for train, _ in kept)
     if not crossing:
         return splits, []
-    return kept, [
-        f"{crossing:,} training rows belong to groups that are also in the test part; they were not learned from, "
-        "so that no model is judged on a group that it knows."
-    ]
+    return kept, [_note("crossing", crossing=f"{crossing:,}")]
 
 
 def flat_model(*, seed: int = 0, threads: int = 1) -> DropoutRiskClassifier:
     """Return the untrained classifier for a flat table: the defaults, without constraints."""
     return DropoutRiskClassifier(random_state=seed, n_jobs=threads)
-
-
-def judge_flat(
-    table: FlatTable, model: DropoutRiskClassifier, *, seed: int = 0, progress: Progress | None = None
-) -> tuple[Evaluation, np.ndarray]:
-    """Judge `model` on rows that it has not seen, beside the baseline and standard models.
-
-    Returns
-    -------
-    evaluation : Evaluation
-    risk : float array (n,), NaN for rows that no split tests
-    """
-    risk, peers = cross_scores_beside(
-        model,
-        table.X,
-        table.y,
-        table.splits,
-        groups=table.groups,
-        term=table.term,
-        peers=PEERS,
-        seed=seed,
-        progress=progress or silent,
-    )
-    rules = {} if table.baseline is None else {"baseline": table.baseline}
-    evaluation = evaluate(table.y, risk, groups=table.groups, term=table.term, rules=rules, peers=peers, seed=seed)
-    return evaluation, risk
 
 
 def train_flat(
@@ -331,23 +342,41 @@ def train_flat(
     """
     tell = progress or silent
     model = flat_model(seed=seed, threads=threads)
-    evaluation, risk = judge_flat(table, model, seed=seed, progress=tell)
+    trial = table.trial
+    tell("model")
+    risk = trial.risks(model)
+    peers = trial.peers(PEERS, threads=threads, seed=seed, progress=tell)
+    tell("intervals")
+    rules = {} if table.baseline is None else {"baseline": table.baseline}
+    evaluation = evaluate(table.y, risk, groups=table.groups, term=table.term, rules=rules, peers=peers, seed=seed)
     tell("final fit")
     model.fit(table.X, table.y, groups=table.groups, term=table.term)
+    rows, events = len(table.y), int(table.y.sum())
+    data = {"rows": rows, "events": events, "digest": data_digest(table.X.assign(label=table.y))}
+    bands = band_cutoffs(risk)
+    assessment = assess(
+        trial,
+        model,
+        evaluation=evaluation,
+        risk=risk,
+        rules=rules,
+        sample=table.X,
+        bands=bands,
+        data=data,
+        coverage={"rows_in": rows + table.unlabelled, "scored": rows + table.unlabelled, "share": 1.0, "causes": []},
+        notes=list(table.notes),
+    )
     bundle = Bundle(
         model=model,
         kind="flat",
         created=(created or date.today()).isoformat(),
-        bands=band_cutoffs(risk),
-        metrics={"validation": table.validation, **evaluation.to_dict()},
-        data={
-            "rows": len(table.y),
-            "events": int(table.y.sum()),
-            "digest": data_digest(table.X.assign(label=table.y)),
-        },
+        bands=bands,
+        metrics=assessment.to_dict(),
+        data=data,
+        backtest=assessment.backtest.to_dict(),
     )
-    outcomes = pd.DataFrame({"stayed": [int((table.y == 0).sum())], "left": [int(table.y.sum())]}, index=["all"])
-    return Training(bundle, evaluation, outcomes, refused=pd.DataFrame(), notes=table.notes)
+    outcomes = pd.DataFrame({"stayed": [rows - events], "left": [events]}, index=["all"])
+    return Training(bundle, assessment, outcomes, refused=pd.DataFrame())
 
 
 def score_flat(frame: pd.DataFrame, bundle: Bundle, *, reasons: int = 5, lang: Lang = "zh") -> Scores:

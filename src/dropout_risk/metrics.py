@@ -23,7 +23,7 @@ from dropout_risk.errors import SettingsError
 
 FloatArray = NDArray[np.float64]
 
-CELLS_AT_ONCE = 2**19
+CELLS_AT_ONCE = 2**18
 """Replicates × rows worked on at once: the arrays stay near the processor."""
 
 
@@ -383,6 +383,136 @@ def listing_chance(score: ArrayLike, capacity: float) -> FloatArray:
     return chance
 
 
+def bin_chances(risk: ArrayLike, bins: int = 10) -> FloatArray:
+    """Return the chance of each student to fall in each bin of equal count, from the lowest risk up.
+
+    Parameters
+    ----------
+    risk : array, shape (n,)
+    bins : int
+        Number of bins; their sizes are those of `numpy.array_split`.
+
+    Returns
+    -------
+    ndarray of float, shape (n, bins)
+        Rows sum to 1; more than one bin has a part of a row only where equal risks lie across an edge.
+
+    Raises
+    ------
+    SettingsError
+        When bins < 1 or a risk is missing.
+
+    Notes
+    -----
+    The bins of `calibration_error`: its value is the mean gap over these bins, weighted by their rows.
+
+    Examples
+    --------
+    >>> bin_chances([0.1, 0.3, 0.3, 0.3], bins=2).round(2).tolist()
+    [[1.0, 0.0], [0.33, 0.67], [0.33, 0.67], [0.33, 0.67]]
+    """
+    if bins < 1:
+        raise SettingsError(f"bins is {bins}: give the number of bins as 1 or more.")
+    ranking = _ranking(np.zeros(np.size(risk)), risk)
+    n = len(ranking.order)
+    edges = n - _bin_edges(np.array([[float(n)]]), bins)[0]
+    ends = n - ranking.starts.astype(np.float64)  # of the blocks of equal risk, counted from the lowest risk up
+    begins = np.append(ends[1:], 0.0)[: len(ends)]
+    overlap = np.minimum.outer(ends, edges[1:]) - np.maximum.outer(begins, edges[:-1])
+    chances = np.empty((n, bins))
+    chances[ranking.order] = (np.maximum(overlap, 0) / (ends - begins)[:, None])[ranking.blocks]
+    return chances
+
+
+def precision_recall(y: ArrayLike, score: ArrayLike, points: int = 100) -> tuple[FloatArray, FloatArray]:
+    """Return what share of the listed left when the list is long enough to find a given share of those who left.
+
+    Parameters
+    ----------
+    y : array of 0 and 1, shape (n,)
+    score : array, shape (n,)
+        Higher means more at risk, on any scale.
+    points : int
+        The shares to find: 1 to `points` parts of `points`, each rounded up to whole students.
+
+    Returns
+    -------
+    recall, precision : ndarray of float, shape (at most `points`,)
+        Rising recall; empty when nobody left.
+
+    Raises
+    ------
+    SettingsError
+        When lengths differ, or a value is missing or not a label.
+
+    Notes
+    -----
+    Without ties these are points of scikit-learn's `precision_recall_curve`.
+
+    Examples
+    --------
+    >>> recall, precision = precision_recall([1, 0, 1, 0], [0.9, 0.7, 0.6, 0.1])
+    >>> recall.tolist(), precision.round(2).tolist()
+    ([0.5, 1.0], [1.0, 0.67])
+    """
+    curve = _curve(y, score)
+    total = curve.total_events[0]
+    hits = np.unique(np.ceil(total * np.arange(1, points + 1) / points - 1e-9))[None, :] if total else np.zeros((1, 0))
+    listed = _read(curve.cum_n, at=_locate(curve.cum_events, hits))
+    return (hits / total if total else hits)[0], _ratio(hits, listed)[0]
+
+
+def measure_listed(y: ArrayLike, risk: ArrayLike, chance: ArrayLike) -> dict[str, float]:
+    """Return how a subgroup fares under a list that was cut over everybody.
+
+    Parameters
+    ----------
+    y : array of 0 and 1, shape (n,)
+        Outcomes of the members of the subgroup.
+    risk : array, shape (n,)
+        Their risks.
+    chance : array, shape (n,)
+        Their chances of being on the list, from `listing_chance` over all students.
+
+    Returns
+    -------
+    dict of str to float
+        ``rows, events, base_rate, mean_risk, calibration_gap`` (mean risk minus base rate), ``listed,
+        selection_rate, precision, false_alarm_share`` (share of the listed who stayed),
+        ``false_positive_rate`` (share of those who stayed that are listed) and ``recall``; NaN where there
+        is nothing to divide by.
+
+    Notes
+    -----
+    Names as in fairlearn, where it has one: `selection_rate`, `false_positive_rate`.
+
+    Examples
+    --------
+    >>> found = measure_listed([1, 1, 0, 0], [0.8, 0.3, 0.5, 0.1], chance=[1, 0, 1, 0])
+    >>> found["recall"], found["false_alarm_share"], found["false_positive_rate"], found["selection_rate"]
+    (0.5, 0.5, 0.5, 0.5)
+    """
+    labels, risks, chances = _array(y, "y"), _array(risk, "risk"), _array(chance, "chance")
+    rows, events, listed, hits = len(labels), labels.sum(), chances.sum(), chances @ labels
+    names = ("base_rate", "mean_risk", "selection_rate", "precision", "false_positive_rate", "recall")
+    parts = np.array([events, risks.sum(), listed, hits, listed - hits, hits])
+    wholes = np.array([rows, rows, rows, listed, rows - events, events], dtype=np.float64)
+    ratios = dict(zip(names, _ratio(parts, wholes).tolist(), strict=True))
+    return {
+        "rows": rows,
+        "events": int(events),
+        "base_rate": ratios["base_rate"],
+        "mean_risk": ratios["mean_risk"],
+        "calibration_gap": ratios["mean_risk"] - ratios["base_rate"],
+        "listed": float(listed),
+        "selection_rate": ratios["selection_rate"],
+        "precision": ratios["precision"],
+        "false_alarm_share": 1 - ratios["precision"],
+        "false_positive_rate": ratios["false_positive_rate"],
+        "recall": ratios["recall"],
+    }
+
+
 def measure(
     y: ArrayLike, score: ArrayLike, *, capacities: Sequence[float] = (), probability: bool = True
 ) -> dict[str, float]:
@@ -507,10 +637,10 @@ def bootstrap(
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def bootstrap_recall(
+def bootstrap_listed(
     y: ArrayLike, score: ArrayLike, *, draws: Draws, capacity: float, subgroups: NDArray[np.bool_]
-) -> FloatArray:
-    """Return the recall of each subgroup under one list for all, cut anew in every replicate.
+) -> dict[str, FloatArray]:
+    """Return how each subgroup fares under one list for all, cut anew in every replicate.
 
     Parameters
     ----------
@@ -525,8 +655,8 @@ def bootstrap_recall(
 
     Returns
     -------
-    ndarray of float, shape (n_boot, m)
-        Share of the subgroup's students who left that are listed; NaN where none left.
+    dict of str to ndarray of float, shape (n_boot, m)
+        ``recall`` and ``false_alarm_share`` as in `measure_listed`; NaN where there is nothing to divide by.
 
     Raises
     ------
@@ -537,22 +667,54 @@ def bootstrap_recall(
     --------
     >>> girls = np.array([[True], [True], [False], [False]])
     >>> draws = draw_groups(np.arange(4), n_boot=300)
-    >>> recall = bootstrap_recall([1, 1, 0, 1], [4, 1, 3, 2], draws=draws, capacity=2, subgroups=girls)
-    >>> recall.shape, bool(abs(np.nanmean(recall) - 0.5) < 0.1)
+    >>> found = bootstrap_listed([1, 1, 0, 1], [4, 1, 3, 2], draws=draws, capacity=2, subgroups=girls)
+    >>> found["recall"].shape, bool(abs(np.nanmean(found["recall"]) - 0.5) < 0.1)
     ((300, 1), True)
     """
     check_capacity(capacity)
     ranking = _ranking(y, score)
-    event = ranking.y == 1
-    rows, blocks = ranking.order[event], ranking.blocks[event]
-    members = np.asarray(subgroups)[rows].astype(np.float64)
-    recalls = []
+    members = np.asarray(subgroups)[ranking.order].astype(np.float64)
+    events_of = _group_sums(members * ranking.y[:, None], draws.codes[ranking.order], draws.counts.shape[1])
+    chunks: dict[str, list[FloatArray]] = {"recall": [], "false_alarm_share": []}
     for counts, curve in _replicates(ranking, draws):
         block, part = _locate(curve.cum_n, _list_lengths(capacity, curve.total)[:, None])
-        weight = counts[:, draws.codes[rows]]
+        top = ranking.blocks <= block.max()  # nobody further down is on the list of any of these replicates
+        blocks = ranking.blocks[top]
         chance = (blocks < block) + (blocks == block) * part
-        recalls.append(_ratio((weight * chance) @ members, weight @ members))
-    return np.concatenate(recalls)
+        listings = counts[:, draws.codes[ranking.order[top]]] * chance
+        listed, hits = listings @ members[top], (listings * ranking.y[top]) @ members[top]
+        chunks["recall"].append(_ratio(hits, counts @ events_of))
+        chunks["false_alarm_share"].append(_ratio(listed - hits, listed))
+    return {name: np.concatenate(parts) for name, parts in chunks.items()}
+
+
+def bootstrap_ratio(part: ArrayLike, whole: ArrayLike, *, draws: Draws) -> FloatArray:
+    """Return ratios of sums over the rows (means, rates) in every replicate.
+
+    Parameters
+    ----------
+    part, whole : array, shape (n, m)
+        What is summed above and below the line.
+    draws : Draws
+        From `draw_groups`, for the same rows.
+
+    Returns
+    -------
+    ndarray of float, shape (n_boot, m)
+        NaN where the sum below the line is 0.
+
+    Examples
+    --------
+    >>> draws = draw_groups(["a", "b"], n_boot=50)
+    >>> sorted(set(bootstrap_ratio([[1], [0]], [[1], [1]], draws=draws)[:, 0].tolist()))
+    [0.0, 0.5, 1.0]
+    """
+    present, codes = np.unique(draws.codes, return_inverse=True)
+    parts, wholes = (_group_sums(np.asarray(values, np.float64), codes, len(present)) for values in (part, whole))
+    counts = draws.counts[:, present]
+    step = _step(len(present))
+    chunks = [counts[first : first + step].astype(np.float64) for first in range(0, len(counts), step)]
+    return np.concatenate([_ratio(chunk @ parts, chunk @ wholes) for chunk in chunks])
 
 
 @dataclass(frozen=True)
@@ -621,13 +783,18 @@ def _mean_loss(curve: _Curve, *, of_event: FloatArray, of_other: FloatArray) -> 
 
 
 def _calibration_error(curve: _Curve, bins: int) -> FloatArray:
-    k = np.arange(bins + 1)
-    size, rest = np.divmod(curve.total[:, None], bins)
-    edges = curve.total[:, None] - (k * size + np.minimum(k, rest))  # array_split, from the lowest risk up
-    at = _locate(curve.cum_n, edges)
+    at = _locate(curve.cum_n, _bin_edges(curve.total[:, None], bins))
     events = np.diff(_read(curve.cum_events, at=at))
     expected = np.diff(_read(_running(curve.n * curve.value), at=at))
     return _ratio(np.abs(events - expected).sum(axis=1), curve.total)
+
+
+def _bin_edges(total: FloatArray, bins: int) -> FloatArray:
+    """Return the edges of the parts of `numpy.array_split` from the lowest score up, as positions from the top."""
+    k = np.arange(bins + 1)
+    size, rest = np.divmod(total, bins)
+    edges: FloatArray = total - (k * size + np.minimum(k, rest))
+    return edges
 
 
 def _figures(curve: _Curve, *, capacities: Sequence[float], probability: bool) -> dict[str, FloatArray]:
@@ -641,9 +808,11 @@ def _figures(curve: _Curve, *, capacities: Sequence[float], probability: bool) -
         }
     for capacity in capacities:
         check_capacity(capacity)
-        listed = _list_lengths(capacity, curve.total)
-        hits = _read(curve.cum_events, at=_locate(curve.cum_n, listed[:, None]))[:, 0]
-        figures[f"precision_at_{capacity_key(capacity)}"] = _ratio(hits, listed)
+    listed = [_list_lengths(capacity, curve.total) for capacity in capacities]
+    positions = np.stack(listed, axis=1) if listed else np.zeros((len(curve.total), 0))
+    found = _read(curve.cum_events, at=_locate(curve.cum_n, positions))
+    for capacity, length, hits in zip(capacities, listed, found.T, strict=True):
+        figures[f"precision_at_{capacity_key(capacity)}"] = _ratio(hits, length)
         figures[f"recall_at_{capacity_key(capacity)}"] = _ratio(hits, curve.total_events)
     return figures
 
@@ -721,10 +890,24 @@ def _replicates(ranking: _Ranking, draws: Draws) -> Iterator[tuple[FloatArray, _
             "draw the groups of the same rows."
         )
     codes = draws.codes[ranking.order]
-    step = max(1, CELLS_AT_ONCE // max(1, len(codes)))
+    step = _step(len(codes))
     for first in range(0, len(draws.counts), step):
         counts = draws.counts[first : first + step].astype(np.float64)
         yield counts, ranking.curve(counts[:, codes])
+
+
+def _step(width: int) -> int:
+    """Return how many replicates of `width` cells are worked on at once."""
+    return max(1, CELLS_AT_ONCE // max(1, width))
+
+
+def _group_sums(values: FloatArray, codes: NDArray[np.intp], n_groups: int) -> FloatArray:
+    """Return the sums over the rows of each group, shape (n_groups, m)."""
+    sums = np.zeros((n_groups, values.shape[1]))
+    order = np.argsort(codes, kind="stable")
+    groups, starts = np.unique(codes[order], return_index=True)
+    sums[groups] = np.add.reduceat(values[order], starts, axis=0)
+    return sums
 
 
 def _curve(y: ArrayLike, score: ArrayLike, *, weight: ArrayLike | None = None, probability: bool = False) -> _Curve:

@@ -20,13 +20,25 @@ from typing import Any
 
 import pandas as pd
 
-from dropout_risk.bundle import Bundle, data_digest, figures, installed_versions, load_bundle, save_bundle
-from dropout_risk.errors import BundleError, MissingExtraError, RegistryError
+from dropout_risk.bundle import Bundle, data_digest, installed_versions, load_bundle, save_bundle
+from dropout_risk.card import release_lines
+from dropout_risk.errors import BundleError, GateError, MissingExtraError, RegistryError, SettingsError
+from dropout_risk.figures import figures, number_of
+from dropout_risk.gate import DEFAULT_GATE, Gate, Verdict, check_release
+from dropout_risk.gate_text import Lang, Text, percent, say
 
 MODEL_NAME = "dropout-risk"
 CHAMPION, CHALLENGER = "champion", "challenger"
 
+MAX_REASON = 1000
+"""Longest reason for an override, in characters."""
+
+MAX_DESCRIPTION = 5000
+"""Longest description of a version that every database of MLflow takes, in characters."""
+
 _ARTIFACT = "bundle"
+_RELEASE = re.compile(r"release_(\d+)", re.ASCII)
+_CUT = "\n\n… The whole card is MODEL_CARD.md in the bundle of this version."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +63,31 @@ class LoggedModel:
     digest: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """What `promote` did.
+
+    Attributes
+    ----------
+    version
+        The version that is the champion now.
+    verdict
+        What the gate found, condition by condition.
+    overridden
+        Whether it was released although the gate did not hold.
+    replaced
+        The champion before; None where there was none, or the version was the champion already.
+    comparison
+        The figure of the gate for both, when both were judged on the same data.
+    """
+
+    version: str
+    verdict: Verdict
+    overridden: bool
+    replaced: str | None
+    comparison: Text | None
+
+
 def log_model(
     bundle: Bundle,
     *,
@@ -60,6 +97,7 @@ def log_model(
     params: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
     dataset: pd.DataFrame | None = None,
+    reports: Mapping[str, str] | None = None,
 ) -> LoggedModel:
     """Log a bundle to MLflow as a run and as the next version of a registered model, the challenger.
 
@@ -82,6 +120,8 @@ def log_model(
         metrics, ``<name>_low`` and ``<name>_high``.
     dataset : DataFrame of shape (rows, features), optional
         The training table; its column names, types, size and digest are logged, and none of its rows.
+    reports : mapping of file name to text, optional
+        Reports that are kept with the run, such as ``report.zh.html``.
 
     Returns
     -------
@@ -111,6 +151,8 @@ def log_model(
             _log_figures(client, run_id, params=params, figures=flat)
             if dataset is not None:
                 client.log_inputs(run_id, datasets=[_dataset_input(dataset)])
+            for file, text in (reports or {}).items():
+                client.log_text(run_id, text, file)
             version = _log_version(client, bundle, name=name, experiment_id=experiment_id, run_id=run_id)
         except BaseException:
             client.set_terminated(run_id, "FAILED")
@@ -120,8 +162,16 @@ def log_model(
     return LoggedModel(run_id=run_id, model_uri=f"models:/{name}/{version}", version=version, digest=bundle.digest)
 
 
-def promote(*, name: str = MODEL_NAME, tracking_uri: str | None = None, version: str | None = None) -> str:
-    """Make the challenger, or the version given, the champion that `load_model` fetches.
+def promote(
+    *,
+    name: str = MODEL_NAME,
+    tracking_uri: str | None = None,
+    version: str | None = None,
+    gate: Gate = DEFAULT_GATE,
+    override_why: str | None = None,
+    lang: Lang = "en",
+) -> Promotion:
+    """Make the challenger, or the version given, the champion that `load_model` fetches, if the release gate holds.
 
     Parameters
     ----------
@@ -130,41 +180,68 @@ def promote(*, name: str = MODEL_NAME, tracking_uri: str | None = None, version:
     tracking_uri : str, optional
         As in `log_model`.
     version : str, optional
-        A version to promote instead of the challenger, such as an earlier champion.
+        A version to promote instead of the challenger, such as an earlier champion; it passes the same gate.
+    gate : Gate
+        What the version has to show.
+    override_why : str, optional
+        Release it even if the gate does not hold, for this reason of at most 1000 characters. The reason is kept with
+        the version for good, and shown in its card. No names of students.
+    lang : {"zh", "en"}
+        Language of the refusal.
 
     Returns
     -------
-    str
-        The version that is the champion now. Its tags ``promoted_from`` and ``promoted_at`` say which
-        version it replaced, and when (UTC).
+    Promotion
+        The version that is the champion now, and what the gate found. The version's description in the registry
+        begins with the release; its tags are ``promoted_from``, ``promoted_at`` (UTC), ``gate_passed``,
+        ``gate_failed``, ``gate_override_why``, and ``release_1``, ``release_2``, … with the whole record of each time.
 
     Raises
     ------
+    BundleError
+        If what is stored as that version is damaged, or is not what was registered.
+    GateError
+        If a condition does not hold and no reason for an override is given; the text has every condition with its
+        figure. Nothing was changed.
     MissingExtraError
         If mlflow is not installed.
     RegistryError
         If there is no challenger or no such version, or the store does not answer.
+    SettingsError
+        If the reason is blank or too long.
 
     Examples
     --------
-    >>> promote(tracking_uri="sqlite:///mlflow.db")  # doctest: +SKIP
+    >>> why = "First model of the county; the list is checked by hand this term."
+    >>> promote(tracking_uri="sqlite:///mlflow.db", override_why=why).version  # doctest: +SKIP
     '1'
     """
+    why = _reason(override_why)
     with _client(tracking_uri) as client:
         aliases = {alias: str(number) for alias, number in client.get_registered_model(name).aliases.items()}
-        chosen = version or aliases.get(CHALLENGER)
+        chosen, champion = version or aliases.get(CHALLENGER), aliases.get(CHAMPION)
         if chosen is None:
             raise RegistryError(
                 f"The model {name} has no challenger: log a new model first, or name the version to promote."
             )
-        client.get_model_version(name, chosen)  # raises if there is none
-        if chosen != aliases.get(CHAMPION):
-            client.set_model_version_tag(name, chosen, "promoted_from", aliases.get(CHAMPION, "none"))
-            client.set_model_version_tag(name, chosen, "promoted_at", f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        bundle = _fetch(client, client.get_model_version(name, chosen))
+        verdict = check_release(bundle.metrics, gate)
+        if not verdict.passed and why is None:
+            raise GateError(say("refused", name=name, version=chosen, verdict=verdict.to_text(lang))[lang])
+        replaced = champion if champion != chosen else None
+        promotion = Promotion(
+            version=chosen,
+            verdict=verdict,
+            overridden=not verdict.passed,
+            replaced=replaced,
+            comparison=_comparison(client, name, bundle, chosen, replaced, gate) if replaced else None,
+        )
+        if chosen != champion:
+            _record(client, name, bundle, promotion, why)
             client.set_registered_model_alias(name, CHAMPION, chosen)
         if chosen == aliases.get(CHALLENGER):
             client.delete_registered_model_alias(name, CHALLENGER)
-    return chosen
+    return promotion
 
 
 def load_model(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, tracking_uri: str | None = None) -> Bundle:
@@ -182,7 +259,7 @@ def load_model(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, tracking
     Returns
     -------
     Bundle
-        With bit-identical predictions.
+        With bit-identical predictions; `Bundle.release` says how the version was last promoted.
 
     Raises
     ------
@@ -204,17 +281,102 @@ def load_model(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, tracking
     if parts is None:
         raise RegistryError(f"{uri} is no model: write models:/name@alias or models:/name/version.")
     name, alias, number = parts.groups()
-    with _client(tracking_uri) as client, tempfile.TemporaryDirectory() as folder:
+    with _client(tracking_uri) as client:
         found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
-        location = client.get_model_version_download_uri(name, found.version)
+        return _fetch(client, found)
+
+
+def _fetch(client: Any, found: Any) -> Bundle:
+    """Return the bundle of a model version after checking every digest, with the record of its last release."""
+    location = client.get_model_version_download_uri(found.name, found.version)
+    with tempfile.TemporaryDirectory() as folder:
         bundle = load_bundle(
             import_mlflow().artifacts.download_artifacts(
                 f"{location}/artifacts/{_ARTIFACT}", dst_path=folder, tracking_uri=client.tracking_uri
             )
         )
     if found.tags.get("digest") != bundle.digest:
-        raise BundleError(f"What is stored as {uri} is not what was registered: do not use it; log it again.")
-    return bundle
+        raise BundleError(
+            f"What is stored as models:/{found.name}/{found.version} is not what was registered: "
+            "do not use it; log it again."
+        )
+    releases = _releases(found.tags)
+    if not releases:
+        return bundle
+    try:
+        return bundle.with_release(json.loads(found.tags[releases[-1]]))
+    except (TypeError, ValueError, SettingsError) as error:
+        raise RegistryError(
+            f"The record {releases[-1]} of version {found.version} of {found.name} cannot be read; promote it again."
+        ) from error
+
+
+def _releases(tags: Mapping[str, str]) -> list[str]:
+    """Return the names of the tags that hold a release, the last one last."""
+    return sorted(filter(_RELEASE.fullmatch, tags), key=lambda name: int(name.rpartition("_")[2]))
+
+
+def _reason(why: str | None) -> str | None:
+    """Return the reason for an override without the space around it; refuse one that says nothing."""
+    if why is None:
+        return None
+    reason = why.strip()
+    if not reason:
+        raise SettingsError(
+            "An override needs a reason: say why the model is released although the gate does not hold."
+        )
+    if len(reason) > MAX_REASON:
+        raise SettingsError(f"The reason has {len(reason):,} characters; say it in at most {MAX_REASON:,}.")
+    return reason
+
+
+def _record(client: Any, name: str, bundle: Bundle, promotion: Promotion, why: str | None) -> None:
+    """Write down the release: in the tags for machines, in the description for people."""
+    version, now = promotion.version, f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    release = {
+        "version": version,
+        "digest": bundle.digest,
+        "promoted_at": now,
+        "promoted_from": promotion.replaced,
+        "override_why": why if promotion.overridden else None,
+        "gate": promotion.verdict.to_dict(),
+        "comparison": promotion.comparison,
+    }
+    count = len(_releases(client.get_model_version(name, version).tags))
+    tags = {
+        "promoted_from": promotion.replaced or "none",
+        "promoted_at": now,
+        "gate_passed": str(promotion.verdict.passed).lower(),
+        "gate_failed": ", ".join(condition.name for condition in promotion.verdict.failed) or "none",
+        "gate_override_why": release["override_why"] or "none",
+        f"release_{count + 1}": json.dumps(release, ensure_ascii=False, sort_keys=True),
+    }
+    for tag, value in tags.items():
+        client.set_model_version_tag(name, version, tag, value)
+    client.update_model_version(name, version, description=_description(bundle.with_release(release)))
+
+
+def _description(bundle: Bundle) -> str:
+    """Return the release, then as much of the card as fits."""
+    release = ["## Release", *release_lines(bundle.release), ""] if bundle.release else []
+    text = "\n".join([*release, bundle.with_release({}).card()])
+    if len(text) <= MAX_DESCRIPTION:
+        return text
+    return text[: text.rindex("\n", 0, MAX_DESCRIPTION - len(_CUT))] + _CUT
+
+
+def _comparison(client: Any, name: str, bundle: Bundle, new: str, old: str, gate: Gate) -> Text | None:
+    """Return the figures of both versions in a sentence, None unless both were judged on the same data."""
+    try:
+        champion = _fetch(client, client.get_model_version(name, old))
+    except (BundleError, RegistryError, OSError, import_mlflow().exceptions.MlflowException):
+        return None  # it is being replaced; damage to it must not keep a sound model out
+    path = ("evaluation", "metrics", gate.metric, "value")
+    ours, other = number_of(bundle.metrics, *path), number_of(champion.metrics, *path)
+    same = bundle.data.get("digest") is not None and bundle.data.get("digest") == champion.data.get("digest")
+    if not same or ours is None or other is None:
+        return None
+    return say("comparison", metric=gate.metric_text, new=new, old=old, ours=percent(ours), other=percent(other))
 
 
 def import_mlflow() -> Any:
@@ -301,6 +463,7 @@ def _log_version(client: Any, bundle: Bundle, *, name: str, experiment_id: str, 
         source=stored.artifact_location,
         run_id=run_id,
         model_id=stored.model_id,
+        description=_description(bundle),
         tags={"digest": bundle.digest, "kind": bundle.kind, "created": bundle.created},
     )
     return str(registered.version)

@@ -148,6 +148,8 @@ SCHOOLS = Table(
         _SCHOOL_ID,
         Column("county_id", "string", "行政区划代码", "County code", role="key", required=True,
                aliases=("县区代码", "县(市区)代码", "county_code")),
+        Column("township_id", "string", "乡镇", "Township", role="key",
+               aliases=("乡镇代码", "乡镇街道", "乡镇(街道)", "township")),
         Column("name", "string", "学校名称", "School name", role="label", aliases=("学校",)),
         Column("stage", "category", "办学类型", "Stage", allowed={
             "primary": ("小学",), "junior": ("初中", "初级中学"), "nine_year": ("九年一贯制学校", "九年一贯"),

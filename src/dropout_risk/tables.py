@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -201,7 +201,7 @@ def _scalar(value: object) -> object:
     return to_text(value) if isinstance(value, list | dict) else value
 
 
-def read_flat(path: str | Path) -> pd.DataFrame:
+def read_flat(path: str | Path, *, codes: Collection[str] = ()) -> pd.DataFrame:
     r"""Read somebody's own flat table: any columns, one header row, from CSV, Parquet or Excel.
 
     Returns
@@ -240,7 +240,17 @@ def read_flat(path: str | Path) -> pd.DataFrame:
         raise TableError(f"{path.name}: two columns have the same header ({', '.join(twice)}); rename one of them.")
     if cells.empty:
         raise TableError(f"{path.name}: there are no rows below the header.")
-    return pd.DataFrame({headers[index]: _flat_column(cells.iloc[:, index]) for index in named})
+    return pd.DataFrame(
+        {
+            headers[index]: (_text_column if headers[index] in codes else _flat_column)(cells.iloc[:, index])
+            for index in named
+        }
+    )
+
+
+def _text_column(values: pd.Series) -> pd.Series:
+    """Return codes as text, so that 051001 stays what it is."""
+    return values.map(to_text, na_action="ignore").astype("str").map(clean, na_action="ignore")
 
 
 def _flat_column(values: pd.Series) -> pd.Series:

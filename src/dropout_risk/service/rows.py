@@ -10,7 +10,7 @@ import pandas as pd
 from dropout_risk.coercion import mask
 from dropout_risk.descriptions import Lang
 from dropout_risk.model import DropoutRiskClassifier
-from dropout_risk.pipeline import REFUSED_COLUMNS
+from dropout_risk.scores import REFUSED_COLUMNS
 
 _MESSAGES: dict[str, dict[Lang, str]] = {
     "not_a_number": {

@@ -174,6 +174,8 @@ class ModelAnswer(ModelVersion):
     features: list[FeatureAnswer]
     data: dict[str, Any] = Field(description="The training data in brief.")
     metrics: dict[str, Any] = Field(description="How the model was judged.")
+    release: dict[str, Any] = Field(description="When and how it passed the release gate; empty for a folder.")
+    card: str = Field(description="The model card, in Markdown.")
 
 
 class Health(_Answer):

@@ -10,14 +10,16 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from dropout_risk.bundle import Bundle
+from dropout_risk.county import check_county
 from dropout_risk.descriptions import FEATURES, Feature, Lang
 from dropout_risk.errors import BundleError, SettingsError, TableError
 from dropout_risk.explanation import explain
 from dropout_risk.flat import score_flat
-from dropout_risk.pipeline import Scores, check_county, score
+from dropout_risk.pipeline import score
 from dropout_risk.reference import Reference
 from dropout_risk.registry import load_model
 from dropout_risk.schema import Problem
+from dropout_risk.scores import Scores
 from dropout_risk.service.problems import RowsError
 from dropout_risk.service.rows import read_rows
 from dropout_risk.service.schemas import ScoreRequest
@@ -83,6 +85,8 @@ def describe_model(bundle: Bundle) -> dict[str, Any]:
         "features": [_describe(name, FEATURES.get(name), levels.get(name)) for name in bundle.model.feature_names],
         "data": dict(bundle.data),
         "metrics": dict(bundle.metrics),
+        "release": dict(bundle.release),
+        "card": bundle.card(),
     }
 
 

@@ -19,7 +19,7 @@ from dropout_risk.errors import SettingsError
 from dropout_risk.schema import TABLES, Tables
 from dropout_risk.synthetic import _classroom, _registers
 from dropout_risk.synthetic._life import live
-from dropout_risk.synthetic._world import Plan, make_children, make_schools, make_term
+from dropout_risk.synthetic._world import Plan, make_children, make_schools, make_term, term_name
 from dropout_risk.synthetic.mess import MESS, add_mess
 
 __all__ = ["MESS", "make_county"]
@@ -36,6 +36,9 @@ def make_county(
     seed: int = 7,
     daily: bool = True,
     mess: bool | frozenset[str] = False,
+    help_from: str | int | None = None,
+    help_share: float = 0.10,
+    help_effect: float = 1.0,
 ) -> Tables:
     """Simulate one or more counties and return their tables, with the true risk beside them.
 
@@ -62,6 +65,14 @@ def make_county(
     mess : bool or frozenset of str
         Whether to damage the tables as real registers are; a set switches on single kinds of
         `dropout_risk.synthetic.MESS`.
+    help_from : str or int, optional
+        Name or position (from 1 on) of the first term in which the county helps. At the start of this and
+        each later term workers go down a list of the highest risks, as far as the data shows them. None:
+        nobody is helped, and there is no table `interventions`.
+    help_share : float
+        Share of those with a next term whom the workers of each county pick; they reach 85 % of those.
+    help_effect : float
+        Log-odds of leaving in that term that help takes off.
 
     Returns
     -------
@@ -70,7 +81,9 @@ def make_county(
         each term: ``student_id, term, risk`` (true probability of leaving by the end of the next term,
         given the latent state at the end of `term`) and ``leaves`` (what the simulation then drew).
         The highest grade has no row in spring. The last term has rows too, although its outcome lies
-        beyond the tables.
+        beyond the tables. With `help_from` there are also ``risk_without_help``, ``leaves_without_help``
+        (what the same draw would have brought without help) and ``helped``; ``risk`` and ``leaves`` are what
+        really happened.
 
     Raises
     ------
@@ -99,7 +112,9 @@ def make_county(
     >>> bool(county.oracle["risk"].between(0, 1).all())
     True
     """
-    plan = _check(students, terms, counties, grades, first_year, shift, seed)
+    start = _position(help_from, first_year, terms)
+    plan = Plan(students, terms, counties, *grades, first_year, shift, seed, start, help_share, help_effect)
+    _check(plan, help_from)
     kinds = _check_mess(mess)
     calendar = [make_term(first_year, index) for index in range(terms)]
     schools = make_schools(plan)
@@ -110,31 +125,45 @@ def make_county(
         **_classroom.tables(plan, schools, children, history, daily=daily),
     }
     frames = {name: frames[name] for name in TABLES if name in frames}
-    return Tables(add_mess(frames, kinds=kinds, seed=seed), oracle=_registers.oracle(children, history))
+    return Tables(add_mess(frames, kinds=kinds, seed=seed), oracle=_registers.oracle(plan, children, history))
 
 
-def _check(
-    students: int,
-    terms: int,
-    counties: int,
-    grades: tuple[int, int],
-    first_year: int,
-    shift: float,
-    seed: int,
-) -> Plan:
-    lowest, highest = grades
+def _position(help_from: str | int | None, first_year: int, terms: int) -> int | None:
+    """Return the position of the term in which help begins; -1 if no such term is simulated."""
+    if not isinstance(help_from, str):
+        return help_from
+    names = [term_name(first_year, index) for index in range(terms)]
+    return names.index(help_from) if help_from in names else -1
+
+
+def _check(plan: Plan, help_from: str | int | None) -> None:
+    grades = (plan.lowest, plan.highest)
     wishes = (
-        (students >= 1, f"students must be at least 1, not {students}"),
-        (terms >= 1, f"terms must be at least 1, not {terms}"),
-        (1 <= counties <= max(students, 1), f"counties must lie between 1 and students, not {counties}"),
-        (1 <= lowest <= highest <= 9, f"grades must be two grades within 1-9, the lower first, not {grades}"),
-        (1990 <= first_year <= 2100, f"first_year must lie between 1990 and 2100, not {first_year}"),
-        (math.isfinite(shift), f"shift must be a finite number of log-odds, not {shift}"),
-        (seed >= 0, f"seed must not be negative, but is {seed}"),
+        (plan.students >= 1, f"students must be at least 1, not {plan.students}"),
+        (plan.terms >= 1, f"terms must be at least 1, not {plan.terms}"),
+        (
+            1 <= plan.counties <= max(plan.students, 1),
+            f"counties must lie between 1 and students, not {plan.counties}",
+        ),
+        (
+            1 <= plan.lowest <= plan.highest <= 9,
+            f"grades must be two grades within 1-9, the lower first, not {grades}",
+        ),
+        (1990 <= plan.first_year <= 2100, f"first_year must lie between 1990 and 2100, not {plan.first_year}"),
+        (math.isfinite(plan.shift), f"shift must be a finite number of log-odds, not {plan.shift}"),
+        (plan.seed >= 0, f"seed must not be negative, but is {plan.seed}"),
+        (
+            plan.help_from is None or 1 <= plan.help_from < plan.terms,
+            f"help_from must be one of the terms after the first, by name or position, not {help_from!r}",
+        ),
+        (0 <= plan.help_share <= 1, f"help_share must lie between 0 and 1, not {plan.help_share}"),
+        (
+            math.isfinite(plan.help_effect),
+            f"help_effect must be a finite number of log-odds, not {plan.help_effect}",
+        ),
     )
     if broken := [text for holds, text in wishes if not holds]:
         raise SettingsError(f"The county cannot be simulated: {'; '.join(broken)}.")
-    return Plan(students, terms, counties, lowest, highest, first_year, shift, seed)
 
 
 def _check_mess(mess: bool | frozenset[str]) -> frozenset[str]:

@@ -23,6 +23,7 @@ from dropout_risk.synthetic._world import (
     Term,
     in_days,
     logistic,
+    rank_within,
 )
 
 # fmt: off
@@ -42,6 +43,10 @@ OTHER_EXITS = np.cumsum([TRANSFERS, .001, .0001, .00005])       # per term, from
 MID_TERM = np.array([0, .15, .30, .30, .30, .50])               # share of each that registers before it goes
 LAST_EXIT_BEFORE_END = 22                                       # school days
 NEVER = np.datetime64("NaT", "D")
+
+SHOWN = .10                    # route as a list takes it: features explain a quarter of disengagement (R2 .25)
+PICK_NOISE = .50               # log-odds by which the workers' pick departs from that
+REACHED = .85                  # share of those picked whom the workers reach
 # fmt: on
 
 
@@ -68,6 +73,9 @@ class Snapshot:
     drops_out: Bools  # in this term
     risk: Floats  # of leaving by the end of the next term; NaN where no next term comes
     leaves: Bools  # what was drawn
+    helped: Bools  # at the start of the next term
+    risk_without_help: Floats
+    leaves_without_help: Bools  # by the same draw
 
     @property
     def poor(self) -> Bools:
@@ -194,24 +202,58 @@ def _observe(
         enrolled_on=enrolled_on[who],
         stop_day=stop_day[who],
         drops_out=state.fate[who] == DROPOUT,
-        risk=np.full(len(who), np.nan),  # follows
+        risk=np.full(len(who), np.nan),  # this and what depends on it follow
         leaves=np.zeros(len(who), bool),
-    )
-    log_odds = (
-        plan.shift
-        + BASE_LOG_ODDS[grade - 1, term.season]
-        + children.fixed_risk[who]
-        + schools.school_risk[school]
-        + RISK_LOG_ODDS["overage_year"] * state.overage[who]
-        + _current_log_odds(now, is_gradual=rng.random(len(who)) < GRADUAL)
+        helped=np.zeros(len(who), bool),
+        risk_without_help=np.full(len(who), np.nan),
+        leaves_without_help=np.zeros(len(who), bool),
     )
     is_last = (now.stop_day < len(term.school_days)) | ((grade == plan.highest) & (term.season == 1))
-    risk = np.where(is_last, np.nan, np.round(logistic(log_odds), 6))
-    return replace(now, risk=risk, leaves=rng.random(len(who)) < np.nan_to_num(risk))
+    by_grade = BASE_LOG_ODDS[grade - 1, term.season]
+    by_age = RISK_LOG_ODDS["overage_year"] * state.overage[who]
+    log_odds = (
+        plan.shift
+        + by_grade
+        + children.fixed_risk[who]
+        + schools.school_risk[school]
+        + by_age
+        + _current_log_odds(now, gradual=(rng.random(len(who)) < GRADUAL).astype(float))
+    )
+    listed = by_grade + by_age + _current_log_odds(now, gradual=SHOWN)
+    helped = _choose_for_help(plan, term, children.county[who], np.where(is_last, np.nan, listed))
+    risk_without_help, risk = (
+        np.where(is_last, np.nan, np.round(logistic(value), 6))
+        for value in (log_odds, log_odds - plan.help_effect * helped)
+    )
+    draw = rng.random(len(who))
+    return replace(
+        now,
+        risk=risk,
+        leaves=draw < np.nan_to_num(risk),
+        helped=helped,
+        risk_without_help=risk_without_help,
+        leaves_without_help=draw < np.nan_to_num(risk_without_help),
+    )
 
 
-def _current_log_odds(now: Snapshot, *, is_gradual: Bools) -> Floats:
-    """Return the part of the risk that may change from term to term."""
+def _choose_for_help(plan: Plan, term: Term, county: Ints, listed: Floats) -> Bools:
+    """Return whom the workers reach at the start of the next term: in each county the top of a list.
+
+    `listed` are the log-odds that a list of what is known would go by, NaN for those who have no next term.
+    """
+    helped = np.zeros(len(county), bool)
+    if plan.help_from is None or term.index + 1 < plan.help_from:
+        return helped
+    rng = plan.rng("help", term.index)
+    apparent = listed + rng.normal(0, PICK_NOISE, len(county))
+    goes_on = ~np.isnan(listed)
+    picked = rank_within(county[goes_on], -apparent[goes_on]) < plan.help_share
+    helped[goes_on] = picked & (rng.random(len(picked)) < REACHED)
+    return helped
+
+
+def _current_log_odds(now: Snapshot, *, gradual: Floats | float) -> Floats:
+    """Return the part of the risk that may change from term to term; `gradual` is 1 on the gradual route."""
     odds = RISK_LOG_ODDS
     log_odds: Floats = (
         np.where(now.poor, odds["registered"], odds["marginal"] * (now.poverty >= MARGINAL))
@@ -220,7 +262,7 @@ def _current_log_odds(now: Snapshot, *, is_gradual: Bools) -> Floats:
         + odds["boarder"] * now.boards
         + odds["mother_away"] * now.mother_away
         + odds["only_father_away"] * (now.father_away & ~now.mother_away)
-        + np.where(is_gradual, odds["disengaged_gradual"], odds["disengaged_abrupt"]) * now.disengaged
+        + (gradual * odds["disengaged_gradual"] + (1 - gradual) * odds["disengaged_abrupt"]) * now.disengaged
     )
     return log_odds
 

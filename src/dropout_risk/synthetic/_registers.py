@@ -14,6 +14,8 @@ from dropout_risk.synthetic._world import Children, Dates, Ints, Plan, Rng, Scho
 SURNAMES = "王李张刘陈杨黄赵吴周徐孙马朱胡郭何高林罗郑梁谢宋唐许韩冯邓曹彭曾肖田董袁潘于蒋蔡余杜叶程苏魏吕丁任沈"
 GIVEN = "伟芳娜敏静丽强磊军洋艳勇杰娟涛明超秀霞平刚桂英华玉兰文斌鹏飞雪梅红波宁佳欣怡晨曦子涵梓轩浩宇思雨嘉琪俊雅婷"
 ID_WEIGHTS = np.array([7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2])   # GB 11643
+SCHOOLS_PER_TOWNSHIP = 5                                                       # at most
+HELP_KINDS = {"home_visit": .40, "phone": .20, "tutoring": .15, "subsidy": .15, "transport": .05, "boarding_place": .05}
 ID_CHECKS = np.frombuffer(b"10X98765432", np.uint8)
 # fmt: on
 
@@ -44,7 +46,7 @@ def tables(
     changes: Sequence[Changes],
 ) -> dict[str, pd.DataFrame]:
     """Return all tables that the county office keeps."""
-    return {
+    frames = {
         "schools": _schools(schools),
         "terms": _terms(calendar),
         "calendar": _calendar(calendar),
@@ -53,10 +55,13 @@ def tables(
         "households": _households(plan, children, calendar, history),
         "status_changes": _status_changes(children, changes),
     }
+    if plan.help_from is not None:
+        frames["interventions"] = _interventions(plan, children, calendar, history)
+    return frames
 
 
-def oracle(children: Children, history: Sequence[Snapshot]) -> pd.DataFrame:
-    """Return the true risk of everybody who has a next term, and what was drawn."""
+def oracle(plan: Plan, children: Children, history: Sequence[Snapshot]) -> pd.DataFrame:
+    """Return the true risk of everybody who has a next term, what was drawn, and what help changed."""
     parts = []
     for now in history:
         has_next = ~np.isnan(now.risk)
@@ -66,6 +71,10 @@ def oracle(children: Children, history: Sequence[Snapshot]) -> pd.DataFrame:
             "risk": now.risk[has_next],
             "leaves": now.leaves[has_next],
         }
+        if plan.help_from is not None:
+            columns["risk_without_help"] = now.risk_without_help[has_next]
+            columns["leaves_without_help"] = now.leaves_without_help[has_next]
+            columns["helped"] = now.helped[has_next]
         parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
 
@@ -74,11 +83,19 @@ def _schools(schools: Schools) -> pd.DataFrame:
     columns = {
         "school_id": schools.ids,
         "county_id": np.array(schools.county_ids, object)[schools.county],
+        "township_id": _township_ids(schools),
         "name": schools.names,
         "stage": schools.stage,
         "mountain": schools.mountain[schools.county],
     }
     return frame("schools", columns)
+
+
+def _township_ids(schools: Schools) -> list[str]:
+    """Return the township of each school: the primary, nine-year and junior schools go round in turn."""
+    townships = -(-schools.per_county // SCHOOLS_PER_TOWNSHIP)
+    number = np.arange(len(schools.county)) % schools.per_county % townships
+    return [f"{schools.county_ids[c]}{k + 1:03d}" for c, k in zip(schools.county, number, strict=True)]
 
 
 def _terms(calendar: Sequence[Term]) -> pd.DataFrame:
@@ -210,3 +227,23 @@ def _status_changes(children: Children, changes: Sequence[Changes]) -> pd.DataFr
         "recorded_at": np.concatenate([c.recorded_at for c in changes]),
     }
     return frame("status_changes", columns).sort_values(["date", "student_id"], ignore_index=True)
+
+
+def _interventions(
+    plan: Plan, children: Children, calendar: Sequence[Term], history: Sequence[Snapshot]
+) -> pd.DataFrame:
+    """Return the help given in the first five school days of each term, one entry for each child helped."""
+    parts = []
+    for before, term in zip(history, calendar[1:], strict=False):
+        rng = plan.rng("help_records", term.index)
+        who = before.who[before.helped]
+        n = len(who)
+        date = term.school_days[rng.integers(0, 5, n)]
+        columns = {
+            "student_id": children.ids.take(who),
+            "date": date,
+            "kind": rng.choice(list(HELP_KINDS), n, p=list(HELP_KINDS.values())),
+            "recorded_at": date + in_days(rng.integers(0, 11, n)),
+        }
+        parts.append(frame("interventions", columns))
+    return pd.concat(parts, ignore_index=True)

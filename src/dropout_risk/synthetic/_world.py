@@ -45,6 +45,9 @@ class Plan:
     first_year: int
     shift: float
     seed: int
+    help_from: int | None = None  # position of the first term in which help is given
+    help_share: float = 0.0
+    help_effect: float = 0.0
 
     @property
     def cohort(self) -> int:
@@ -53,7 +56,7 @@ class Plan:
 
     def rng(self, stream: str, term: int = 0) -> Rng:
         """Return the random stream of one part of the work, so that parts do not disturb each other."""
-        streams = ("schools", "children", "life", "attendance", "grades", "registers")
+        streams = ("schools", "children", "life", "attendance", "grades", "registers", "help", "help_records")
         return np.random.default_rng([self.seed, streams.index(stream), term])
 
 
@@ -93,6 +96,12 @@ def in_days(count: ArrayLike) -> NDArray[np.timedelta64]:
     return np.asarray(count).astype("timedelta64[D]")
 
 
+def term_name(first_year: int, index: int) -> str:
+    """Return the name of the term number `index`, such as 2019-2020-1."""
+    autumn = first_year + index // 2
+    return f"{autumn}-{autumn + 1}-{index % 2 + 1}"
+
+
 def make_term(first_year: int, index: int) -> Term:
     """Return the term number `index`: autumn from about 1 Sep to mid Jan, spring from late Feb to early Jul."""
     autumn = first_year + index // 2
@@ -106,8 +115,7 @@ def make_term(first_year: int, index: int) -> Term:
     holidays = np.concatenate([_holidays(autumn), _holidays(autumn + 1)])
     is_school_day = np.is_busday(days, holidays=holidays)
     reasons = np.where(is_school_day, "", np.where(np.is_busday(days), "节假日", "周末"))
-    name = f"{autumn}-{autumn + 1}-{index % 2 + 1}"
-    return Term(index, name, days, days[is_school_day], reasons)
+    return Term(index, term_name(first_year, index), days, days[is_school_day], reasons)
 
 
 def _holidays(year: int) -> Dates:
@@ -299,7 +307,7 @@ def _make_households(
     villages = max(1, plan.students // plan.counties // 60)
     village = rng.normal(0, 1, (plan.counties, villages))[county, rng.integers(0, villages, n)]
     standing = 1.3 * ses + np.sqrt(0.54) * village + np.sqrt(0.46) * rng.normal(0, 1, n)
-    rank = _rank_within(county, standing)
+    rank = rank_within(county, standing)
     poor_share = np.clip(rng.beta(4, 18, plan.counties), 0.05, 0.40)[county]
     other_kind = rng.random(n) < 0.10
     before = np.select(
@@ -327,7 +335,7 @@ def _parents_away(rng: Rng, ses: Floats) -> tuple[Bools, Bools]:
     return both | (one < 0.04), both | ((one >= 0.04) & (one < 0.25))
 
 
-def _rank_within(group: Ints, value: Floats) -> Floats:
+def rank_within(group: Ints, value: Floats) -> Floats:
     """Return the rank of `value` within its group, from 0 to just under 1."""
     ranks = pd.Series(value).groupby(group).rank(method="first")
     return (ranks.to_numpy(float) - 1) / np.bincount(group)[group]

@@ -1,0 +1,152 @@
+"""The command `dropout-risk`: thin verbs over `training`, `pipeline` and `flat`.
+
+Nothing but the answer goes to standard output; progress, counts and errors go to standard error. Errors are
+sentences with the exit code of `errors`. Libraries are imported when a verb needs them, so that `--help` is
+quick.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dropout_risk.cli import options
+from dropout_risk.cli.inputs import read_county
+from dropout_risk.cli.models import evaluate, promote, train
+from dropout_risk.cli.rosters import score, targets
+from dropout_risk.console import answer, print_scores, say, steps, to_json, write_listing, write_scores, yield_sentence
+from dropout_risk.errors import DropoutRiskError, MissingExtraError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="dropout-risk",
+    help="Early warning for school dropout: who may leave next term, why, and whom to help first. "
+    "A risk is a reason to help, never a verdict.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEMO_DATA = Path("data/synthetic")
+
+
+def main() -> None:
+    """Run the command line; errors become one sentence on standard error and an exit code."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        app()
+    except DropoutRiskError as error:
+        say(f"{error.title}: {error}")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        say(f"A file could not be read or written: {error.strerror}: {error.filename}. Check the path and its rights.")
+        sys.exit(2)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for what the demo writes.")] = Path("demo-output"),
+    data: Annotated[Path, typer.Option(help="The county to use.")] = DEMO_DATA,
+    capacity: Annotated[int, typer.Option(help="How many students can be supported.", min=1)] = 15,
+    lang: options.Language = "en",
+) -> None:
+    """Run the main job on the synthetic county: check, train, judge, score, list, report."""
+    from dropout_risk.bundle import save_bundle
+    from dropout_risk.evaluation_summary import evaluation_text
+    from dropout_risk.peers import PEERS
+    from dropout_risk.pipeline import score, support_list
+    from dropout_risk.report import write_report
+    from dropout_risk.training import train
+
+    with steps() as tell:
+        tell(f"read and check {data}")
+        county = read_county(data)
+        peers = {"logistic_regression": PEERS["logistic_regression"]}
+        made = train(county, peers=peers, thorough=False, threads=os.cpu_count() or 1, progress=tell)
+        written = [save_bundle(made.bundle, out / "bundle", overwrite=True)]
+        tell("score")
+        scores = score(county, made.bundle, lang=lang)
+        tell("list")
+        listing = support_list(county, made.bundle, capacity=capacity, lang=lang)
+        written += [*write_scores(scores, out / "scores.csv"), *write_listing(listing, out / "targets.csv")]
+        tell("report")
+        written += write_report(made.assessment.to_dict(), out, listing=listing.to_dict())
+    answer(evaluation_text(made.evaluation, lang))
+    answer("")
+    print_scores(scores, top=capacity, lang=lang)
+    answer("")
+    answer(yield_sentence(listing.targets, lang))
+    answer("Files written:")
+    for path in written:
+        answer(f"  {path}")
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="Folder for the tables.")],
+    students: Annotated[int, typer.Option(help="Students on roll in the first term.", min=50)] = 3000,
+    terms: Annotated[int, typer.Option(help="School terms.", min=2)] = 6,
+    counties: Annotated[int, typer.Option(help="Counties.", min=1)] = 1,
+    seed: options.Seed = 7,
+    mess: Annotated[bool, typer.Option(help="Add the usual mess of real registers.")] = False,
+) -> None:
+    """Make a synthetic county: no child in it is real, and its true risks are known."""
+    from dropout_risk.synthetic import make_county
+    from dropout_risk.tables import write_tables
+
+    with steps() as tell:
+        tell("simulate")
+        tables = make_county(students, terms=terms, counties=counties, seed=seed, mess=mess)
+        tell("write")
+        written = write_tables(tables, folder, overwrite=True)
+    for path in written:
+        answer(str(path))
+
+
+@app.command()
+def validate(data: options.Data, lang: options.Language = "en", as_json: options.AsJson = False) -> None:
+    """Check a folder of tables and report every problem: file, row, column, what is allowed, what to do."""
+    from dropout_risk.tables import read_tables
+    from dropout_risk.validation import validate as check
+
+    with steps() as tell:
+        tell(f"read {data}")
+        tables = read_tables(data)
+        tell("check")
+        report = check(tables)
+    answer(to_json(report.to_dict()) if as_json else report.to_text(lang))
+    if not report.ok:
+        raise typer.Exit(2)
+
+
+for verb in (train, evaluate, score, targets, promote):
+    app.command()(verb)
+
+
+@app.command()
+def serve(
+    model: Annotated[str | None, typer.Option(help="Bundle folder, or models:/dropout-risk@champion.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 8000,
+    tracking_uri: options.Tracking = None,
+) -> None:
+    """Start the scoring service."""
+    from dataclasses import replace
+
+    try:
+        import uvicorn
+
+        from dropout_risk.service.app import create_app
+        from dropout_risk.service.settings import load_settings
+    except ImportError as error:
+        raise MissingExtraError.of(error.name or "fastapi", "serve") from error
+    settings = load_settings()
+    settings = replace(settings, model=model or settings.model, tracking_uri=tracking_uri or settings.tracking_uri)
+    uvicorn.run(create_app(settings), host=host, port=port)

@@ -1,0 +1,88 @@
+"""A county's tables after checking: what can be used, what was refused, and the newest day to score."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from dropout_risk.asof import Terms
+from dropout_risk.errors import TableError
+from dropout_risk.features import build_features
+from dropout_risk.schema import Tables
+from dropout_risk.tables import read_tables
+from dropout_risk.validation import Report, usable, validate
+
+
+@dataclass(frozen=True, eq=False)
+class County:
+    """The tables of a county after checking: what can be used, what was refused, and the full report."""
+
+    tables: Tables
+    as_read: Tables
+    refused: pd.DataFrame
+    report: Report
+    _features: dict[pd.Timestamp, pd.DataFrame] = field(default_factory=dict, repr=False)
+
+    def features(self, day: pd.Timestamp) -> pd.DataFrame:
+        """Return the features of every student at risk on `day`; built once a day, since the tables never change."""
+        if day not in self._features:
+            self._features[day] = build_features(self.tables, day)
+        return self._features[day]
+
+
+def check_county(tables: Tables) -> County:
+    """Check `tables` and set the rows aside that cannot be used.
+
+    Returns
+    -------
+    County
+        With the usable tables, the tables as read, the refused rows and the full report.
+
+    Raises
+    ------
+    TableError
+        If a whole table is missing or cannot be used; the text holds every such problem.
+
+    Examples
+    --------
+    >>> from dropout_risk.synthetic import make_county
+    >>> county = check_county(make_county(200, terms=2, seed=1))
+    >>> county.report.ok, len(county.refused)
+    (True, 0)
+    """
+    report = validate(tables)
+    good, refused = usable(tables, report)
+    return County(good, tables, refused, report)
+
+
+def load_county(path: str | Path, *, term: str | None = None) -> County:
+    """Read a folder of tables and check it.
+
+    Parameters
+    ----------
+    path
+        A folder, a workbook or a single roster, as in `read_tables`.
+    term
+        The term of a roster that has no term column.
+
+    Raises
+    ------
+    TableError
+        If files or whole tables cannot be used; the text holds every such problem.
+
+    Examples
+    --------
+    >>> load_county("nowhere")
+    Traceback (most recent call last):
+    dropout_risk.errors.TableError: nowhere: there is no such file or folder.
+    """
+    return check_county(read_tables(path, term=term))
+
+
+def newest_day(county: County) -> pd.Timestamp:
+    """Return the end of the newest term on the roster as read, so that refused rows do not move it back."""
+    terms, used = Terms.of(county.tables), set(county.as_read.get_frame("enrolments")["term"].dropna())
+    ends = [terms.end(name) for name in terms.names if name in used]
+    if not ends:
+        raise TableError("No enrolment belongs to a term in the table terms; add the term, or correct the enrolments.")
+    return ends[-1]

@@ -1,0 +1,237 @@
+"""The risks of one roster, and every row that got none with its cause: rows in = scored + refused."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dropout_risk.asof import Terms, cut, in_order, roll
+from dropout_risk.county import County
+from dropout_risk.descriptions import FEATURES, Lang
+from dropout_risk.explanation import Reason
+from dropout_risk.schema import TABLES, Tables
+
+NOT_SCORED: dict[str, dict[Lang, str]] = {
+    "graduating": {
+        "en": "graduates at the end of this term; nothing follows in compulsory school, no score is needed.",
+        "zh": "本学期末毕业，义务教育阶段结束，无需评分。",
+    },
+    "dropout": {
+        "en": "is recorded as having left school; open or follow up the case instead of scoring.",
+        "zh": "已登记为辍学；请建立或跟进个案，不再评分。",
+    },
+    "transfer_out": {
+        "en": "has moved to another school, which confirmed the arrival; that school scores the student.",
+        "zh": "已转学并经转入学校确认到校，由转入学校评分。",
+    },
+    "suspended": {
+        "en": "has an approved suspension; score again when it ends.",
+        "zh": "已批准休学；休学期满后再评分。",
+    },
+    "graduated": {"en": "has graduated.", "zh": "已毕业。"},
+    "died": {"en": "has died.", "zh": "已死亡。"},
+    "emigrated": {"en": "has moved abroad.", "zh": "已出国。"},
+    "replaced": {
+        "en": "is replaced by another record of the same student and term.",
+        "zh": "被同一学生同一学期的另一条记录取代。",
+    },
+    "too_late": {"en": "was recorded after the as-of date.", "zh": "登记时间晚于评分日期。"},
+}
+"""Why a roster row gets no score though nothing is wrong with it."""
+
+CHANGES = TABLES["status_changes"]["change"].allowed
+"""Changes of status and what they are called in Chinese."""
+
+NEEDS_A_SCORE = frozenset({"fault", "too_late"})
+"""Causes that leave a child without the score that it should have."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """The risks of one roster.
+
+    Attributes
+    ----------
+    frame
+        One row per scored student, highest risk first: `student_id`, `school_id`, `county_id`, `class_id`,
+        `grade`, `risk`, `band`, `rank` (within the roster).
+    reasons
+        For each row of `frame` its reasons, strongest first.
+    gaps
+        For each row of `frame` the labels of the facts that are not recorded.
+    refused
+        Rows without a score: `table`, `file`, `row`, `student_id`, `column`, `value`, `message`.
+    rows_in
+        Roster rows that came in; equals ``len(frame) + len(refused)``.
+    as_of, expires
+        The day whose knowledge counts, and the end of the outcome window, after which the scores mean nothing.
+    notes
+        Sentences about the whole roster.
+    """
+
+    frame: pd.DataFrame
+    reasons: list[list[Reason]]
+    gaps: list[list[str]]
+    refused: pd.DataFrame
+    rows_in: int
+    as_of: str
+    expires: str | None
+    notes: tuple[str, ...] = field(default=())
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one flat row per student with its reasons spread over columns, for files."""
+        flat = pd.concat([self.frame.reset_index(drop=True), reason_columns(self.reasons)], axis=1)
+        return flat.assign(data_gaps=["; ".join(gaps) for gaps in self.gaps], as_of=self.as_of, expires=self.expires)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as plain values for JSON."""
+        students = [
+            {**row, "reasons": [reason.to_dict() for reason in reasons], "data_gaps": gaps}
+            for row, reasons, gaps in zip(_records(self.frame), self.reasons, self.gaps, strict=True)
+        ]
+        return {
+            "as_of": self.as_of,
+            "expires": self.expires,
+            "rows_in": self.rows_in,
+            "scored": len(self.frame),
+            "refused_count": len(self.refused),
+            "students": students,
+            "refused": _records(self.refused),
+            "notes": list(self.notes),
+        }
+
+
+def reason_columns(reasons: Sequence[Sequence[Reason]]) -> pd.DataFrame:
+    """Return the reasons of each student as columns: text, changeable and measure of each."""
+    columns: dict[str, list[Any]] = {}
+    for place in range(max((len(own) for own in reasons), default=0)):
+        picked = [own[place] if place < len(own) else None for own in reasons]
+        columns[f"reason_{place + 1}"] = [reason.text if reason else "" for reason in picked]
+        columns[f"changeable_{place + 1}"] = [reason.changeable if reason else None for reason in picked]
+        columns[f"measure_{place + 1}"] = [reason.measure if reason else "" for reason in picked]
+    return pd.DataFrame(columns)
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows as dicts in which a missing value is None."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
+def gaps_of(X: pd.DataFrame, lang: Lang) -> list[list[str]]:
+    """Return for each row of features the labels of those that are not recorded."""
+    labels = np.array([FEATURES[name].label(lang) for name in X.columns], dtype=object)
+    return [list(labels[row]) for row in X.isna().to_numpy()]
+
+
+def expiry(tables: Tables, day: pd.Timestamp, horizon: int) -> str | None:
+    """Return the end of the outcome window, None when the next terms are not in the table yet."""
+    terms = Terms.of(tables)
+    window = terms.after(terms.at(day), horizon)
+    return str(terms.end(window[-1]).date()) if len(window) == horizon else None
+
+
+REFUSED_COLUMNS = ["table", "file", "row", "student_id", "column", "value", "message"]
+
+
+def refused_rows(county: County, day: pd.Timestamp, *, scored: pd.Index, lang: Lang) -> pd.DataFrame:
+    """Return every roster row of the term that got no score, each with one sentence."""
+    return _refusals(county, day, scored).rename(columns={lang: "message"})[REFUSED_COLUMNS]
+
+
+def why_not_scored(
+    county: County, day: pd.Timestamp, students: pd.Index, *, scored: pd.Index
+) -> dict[str, dict[Lang, str]]:
+    """Return for each of `students` without a score on `day` the reason, in both languages.
+
+    Who is not on the term's roster at all is told with the last change of status that was known by then.
+    """
+    refused = _refusals(county, day, scored)
+    known: dict[str, dict[Lang, str]] = {
+        str(student): {"zh": zh, "en": en}
+        for student, zh, en in zip(refused["student_id"], refused["zh"], refused["en"], strict=True)
+    }
+    changes = in_order(cut(county.tables.only("status_changes", "terms"), day).get_frame("status_changes"))
+    last = changes.drop_duplicates("student_id", keep="last").set_index("student_id")["change"].astype(str)
+    off_roster = [str(student) for student in students if str(student) not in known and student not in scored]
+    return known | {student: _off_roster(last.get(student)) for student in off_roster}
+
+
+def _off_roster(change: str | None) -> dict[Lang, str]:
+    """Return why a student is not on the roster, as far as the status changes say."""
+    if change is None:
+        return {
+            "zh": "不在本学期名册上，也没有学籍异动记录，请核实去向。",
+            "en": "not on the roster of this term, and no change of status says why; find out where the child is.",
+        }
+    return {
+        "zh": f"不在本学期名册上，最近一次学籍异动：{CHANGES[change][0]}。",
+        "en": f"not on the roster of this term; last change of status: {change.replace('_', ' ')}.",
+    }
+
+
+def coverage(county: County, day: pd.Timestamp, *, scored: pd.Index) -> dict[str, Any]:
+    """Return how much of the roster was scored, and why the rest was not.
+
+    Parameters
+    ----------
+    county
+        As read and as checked.
+    day
+        The as-of date.
+    scored
+        The students with a score.
+
+    Returns
+    -------
+    dict
+        `rows_in`, `scored`, `share` (of the rows that should have a score: graduates and children who moved
+        away need none), and `causes`: `zh`, `en`, `rows`, `needed`, the commonest first.
+    """
+    refused = _refusals(county, day, scored)
+    needed = refused["cause"].isin(NEEDS_A_SCORE)
+    said = refused.assign(needed=needed, **{lang: _cause_texts(refused, lang) for lang in ("zh", "en")})
+    causes = said.groupby(["zh", "en", "needed"], sort=True).size().rename("rows").reset_index()
+    should = len(scored) + int(needed.sum())
+    return {
+        "rows_in": len(scored) + len(refused),
+        "scored": len(scored),
+        "share": len(scored) / should if should else None,
+        "causes": causes.sort_values("rows", ascending=False, kind="stable").to_dict("records"),
+    }
+
+
+def _cause_texts(refused: pd.DataFrame, lang: Lang) -> list[str]:
+    """Return one sentence a cause; those about faults name the column and never a value."""
+    fault = "“{}”一栏的内容不能使用。" if lang == "zh" else "the value in the column {} cannot be used."
+    return [
+        fault.format(TABLES["enrolments"][column].zh if lang == "zh" else column) if cause == "fault" else sentence
+        for cause, column, sentence in zip(refused["cause"], refused["column"], refused[lang], strict=True)
+    ]
+
+
+def _refusals(county: County, day: pd.Timestamp, scored: pd.Index) -> pd.DataFrame:
+    """Return every roster row without a score: where it stands, its cause, and the sentence in both languages."""
+    read, terms = county.as_read.get_frame("enrolments"), Terms.of(county.tables)
+    term = terms.at(day)
+    roster = read[(read["term"] == term) | ~read["term"].isin(terms.names)]
+    known = cut(county.tables.only("terms", "enrolments"), day)["enrolments"]
+    winners = known.loc[known["term"] == term, "student_id"]
+    cause_of = roll(county.tables, day)["not_at_risk"]
+    faults = county.refused[county.refused["table"] == "enrolments"]
+    told = faults[["column", "value", "message_zh", "message"]].itertuples(index=False, name=None)
+    fault_at = dict(zip(zip(faults["file"], faults["row"], strict=True), told, strict=True))
+    winning, students = set(winners.index), set(winners)
+    rows: list[tuple[Any, ...]] = []
+    for position, student in zip(roster.index, roster["student_id"], strict=True):
+        place = county.as_read.locate("enrolments", int(position))
+        if place in fault_at:
+            rows.append(("enrolments", *place, student, "fault", *fault_at[place]))
+        elif position not in winning or student not in scored:
+            lost = "replaced" if student in students else "too_late"
+            cause = lost if position not in winning else cause_of[student]
+            texts = NOT_SCORED[cause]
+            rows.append(("enrolments", *place, student, cause, None, None, texts["zh"], texts["en"]))
+    return pd.DataFrame(rows, columns=["table", "file", "row", "student_id", "cause", "column", "value", "zh", "en"])
