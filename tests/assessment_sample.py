@@ -275,6 +275,7 @@ def full_assessment():
                 "helped": {"recall_at_10": interval(0.31, 0.12), "auc": interval(0.71, 0.06)},
                 "not_helped": {"recall_at_10": interval(0.51), "auc": interval(0.77, 0.02)},
             },
+            "judged": {"helped": 410, "not_helped": 9300},
             "effective_rows": 20311.4,
             "frozen": {
                 "rows": 7100, "term": "2020-2021-1", "metrics": {"recall_at_10": interval(0.44)},

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from trained_county import HELP_FROM, JUNIOR, helped, trained, two_counties
 
-from dropout_risk import cohort, training
+from dropout_risk import cohort
+from dropout_risk import county as county_module
 from dropout_risk.bundle import load_bundle, save_bundle
 from dropout_risk.cohort import cohorts
 from dropout_risk.county import check_county
@@ -215,7 +216,10 @@ def leaking(monkeypatch):
         return X.assign(absence_rate=np.clip(to_come + rng.normal(0, 0.1, len(X)), 0, 1))
 
     monkeypatch.setattr(cohort, "build_features", build_features)
-    monkeypatch.setattr(training, "build_features", build_features)
+    monkeypatch.setattr(county_module, "build_features", build_features)
+    two_counties()._features.clear()
+    yield
+    two_counties()._features.clear()
 
 
 def test_a_feature_that_looks_ahead_raises_the_alarm_that_names_it(leaking):

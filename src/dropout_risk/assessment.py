@@ -295,6 +295,8 @@ def _usual_student(members: pd.DataFrame) -> pd.DataFrame:
 def kept_share(risk: FloatArray, other: FloatArray, *, share: float) -> float:
     """Return which part of a list is also on the list by other risks of the same students.
 
+    Where both lists are tied at the cut, the most that the draws between equals can have in common.
+
     Parameters
     ----------
     risk, other : array (n,)

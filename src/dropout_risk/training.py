@@ -19,7 +19,7 @@ from dropout_risk.bundle import Bundle, data_digest
 from dropout_risk.cohort import Cohorts, cohorts
 from dropout_risk.county import County
 from dropout_risk.descriptions import Lang
-from dropout_risk.errors import SettingsError
+from dropout_risk.errors import InputError, SettingsError
 from dropout_risk.evaluation import Evaluation, evaluate
 from dropout_risk.features import MONOTONE, rule_scores
 from dropout_risk.hazards import MAX_ROWS, fit_outlook
@@ -63,15 +63,18 @@ class Training:
         Rows of each term by what is known of them.
     refused
         Rows of the tables that could not be used.
-    notes
-        Sentences for whoever trains, by language.
     """
 
     bundle: Bundle
     assessment: Assessment
     outcomes: pd.DataFrame
     refused: pd.DataFrame
-    notes: tuple[Note, ...] = ()
+
+    @property
+    def notes(self) -> list[Note]:
+        """Sentences for whoever trains, by language."""
+        notes: list[Note] = self.assessment.parts["notes"]
+        return notes
 
     @property
     def evaluation(self) -> Evaluation:
@@ -292,6 +295,7 @@ def _judge_help(
         "rows": int(touched.sum()),
         "helped": int((touched & learned.helped).sum()),
         "effective_rows": len(trial.y) if trial.weight is None else effective_rows(trial.weight),
+        "judged": {"helped": int((judged & learned.helped).sum()), "not_helped": int((judged & ~learned.helped).sum())},
         "figures": figures,
         "frozen": _frozen_benchmark(trial, model, learned, touched, seed=seed),
     }
@@ -316,7 +320,10 @@ def _frozen_benchmark(
     splits = frozen_splits(learned.term, touched, groups=learned.groups, seed=seed)
     if not splits:
         return None
-    risk = replace(trial, splits=splits).risks(model)
+    try:
+        risk = replace(trial, splits=splits).risks(model)
+    except InputError:  # some part leaves nobody, or one outcome only, to learn from
+        return None
     judged = ~np.isnan(risk)
     top = judged & (risk >= np.quantile(risk[judged], 0.9))
     return {

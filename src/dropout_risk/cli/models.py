@@ -51,8 +51,11 @@ def train(
     from dropout_risk.bundle import save_bundle
 
     day = read_day(created)
-    if start is not None and is_flat(data, table):
-        raise SettingsError("--from sets a county's model to a county's tables; give DATA, not --table.")
+    if start is not None and (is_flat(data, table) or report or deployed_on or treatment or horizon != 1):
+        raise SettingsError(
+            "--from keeps a trained model and sets its level to the outcomes of DATA, so --table, --report, --horizon, "
+            "--deployed-on and --treatment have no use with it; leave them out, or train without --from."
+        )
     with steps() as tell:
         if is_flat(data, table):
             tell(f"read {table}")
@@ -215,7 +218,7 @@ def _track(made: "Training", tracking_uri: str | None, tell: "Progress") -> Any:
 def _answer(made: "Training", written: list[Path], *, lang: options.Lang, as_json: bool, run: Any) -> None:
     from dropout_risk.evaluation_summary import evaluation_text
 
-    for note in made.assessment.parts["notes"]:
+    for note in made.notes:
         say(note[lang])
     for alarm in made.assessment.parts["alarms"]:
         say(alarm[lang])

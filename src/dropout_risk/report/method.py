@@ -71,7 +71,9 @@ def _help(help_: Figures | None, words: Words) -> list[Block]:
             [words.metric(name), *(_figure(found.get(name), name, words) for found in (helped, others))]
             for name in names
         ]
-        blocks.append(Table([words("figure"), words("helped"), words("not_helped")], rows))
+        judged: Figures = help_.get("judged") or {}
+        heads = [f"{words(name)} ({words.count(judged.get(name))})" for name in ("helped", "not_helped")]
+        blocks.append(Table([words("figure"), *heads], rows))
     if help_.get("effective_rows") is not None:
         blocks.append(Text(words("help_effective", n=words.count(help_["effective_rows"]))))
     return [*blocks, *_frozen(help_.get("frozen"), words)]
