@@ -191,9 +191,13 @@ def test_a_release_is_on_the_card_but_no_part_of_the_model(bundle):
 
 
 def test_bundles_of_the_first_version_still_load():
-    demo = load_bundle(DEMO)
-    assert demo.release == {} and demo.backtest == {} and demo.outlook is None
-    assert demo.card().startswith("# Model card: county model")
+    """Saved by the first version; the risks are those that it gave."""
+    first = load_bundle(Path(__file__).with_name("data") / "first_bundle")
+    assert first.release == {} and first.backtest == {} and first.outlook is None
+    assert first.card().startswith("# Model card: flat model")
+    poverty = pd.Categorical(["no", "yes", None])
+    risk = first.model.predict_proba(pd.DataFrame({"absent_days": [0.0, 9.0, np.nan], "poverty": poverty}))[:, 1]
+    assert risk.tolist() == [0.02757123029403064, 0.5935811065948674, 0.14091468365342066]
 
 
 def test_later_changes_from_outside_do_not_reach_in(frame):

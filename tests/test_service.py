@@ -26,16 +26,19 @@ from starlette.testclient import TestClient
 from dropout_risk.asof import term_ends
 from dropout_risk.bundle import Bundle, save_bundle
 from dropout_risk.cohort import cohorts
+from dropout_risk.county import check_county
 from dropout_risk.errors import SettingsError
 from dropout_risk.model import DropoutRiskClassifier
-from dropout_risk.pipeline import Scores, check_county, county_model, score
+from dropout_risk.pipeline import score
 from dropout_risk.reference import build_reference
 from dropout_risk.schema import TABLES, Tables
+from dropout_risk.scores import Scores
 from dropout_risk.service.app import create_app
 from dropout_risk.service.examples import PROBLEMS, SCORE_ANSWER, SCORE_REQUESTS
 from dropout_risk.service.schemas import ModelAnswer, Problem, ScoreAnswer
 from dropout_risk.service.settings import Settings, load_settings
 from dropout_risk.synthetic import make_county
+from dropout_risk.training import county_model
 
 ROOT = Path(__file__).parents[1]
 JSON = {"content-type": "application/json"}

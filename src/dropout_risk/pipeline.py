@@ -82,9 +82,11 @@ def score(
 
     Examples
     --------
+    >>> from dropout_risk.county import check_county
     >>> from dropout_risk.synthetic import make_county
+    >>> from dropout_risk.training import train
     >>> county = check_county(make_county(400, terms=3, seed=1))
-    >>> scores = score(county, train(county, peers={}).bundle, reasons=3, lang="en")
+    >>> scores = score(county, train(county, peers={}, thorough=False).bundle, reasons=3, lang="en")
     >>> scores.rows_in == len(scores.frame) + len(scores.refused), scores.frame["rank"].iloc[0].item()
     (True, 1)
     """
