@@ -492,7 +492,7 @@ def test_flat_bundle_scores_a_flat_table(run: Callable[..., Run], flat: Path, tm
         (["train", "DATA", "--treatment", "ignore", "--no-track"], "no treatment 'ignore'"),
         (["train", "DATA", "--deployed-on", "2020-09-01", "--no-track"], "table interventions has no support"),
         (["train", "DATA", "--from", "nowhere", "--no-track"], "nowhere"),
-        (["train", "--table", "FLAT", "--label", "y", "--from", "BUNDLE"], "not --table"),
+        (["train", "--table", "FLAT", "--label", "y", "--from", "BUNDLE"], "--from keeps a trained model"),
         (["train", "DATA", "--table", "FLAT"], "not both"),
         (["targets", "DATA", "--model", "BUNDLE", "--capacity", 5, "--as-of", "2001-01-01"], "before the first term"),
         (["targets", "--model", "BUNDLE", "--capacity", 5], "Give a folder of tables"),

@@ -173,7 +173,12 @@ def _splits_by_group(y: npt.NDArray[np.generic], groups: npt.ArrayLike, seed: in
 
 
 def judge_across_places(
-    trial: Trial, model: DropoutRiskClassifier, *, county: npt.ArrayLike, seed: int = 0
+    trial: Trial,
+    model: DropoutRiskClassifier,
+    *,
+    county: npt.ArrayLike,
+    folds: int = PLACE_FOLDS,
+    seed: int = 0,
 ) -> dict[str, object] | None:
     """Judge the model on places that it has never seen: counties where there are several, else schools.
 
@@ -186,7 +191,7 @@ def judge_across_places(
     unit, place = ("county", counties) if len(np.unique(counties)) > 1 else ("school", trial.groups)
     if place is None or len(np.unique(place)) < 2:
         return None
-    elsewhere = trial.across(place, seed=seed)
+    elsewhere = trial.across(place, folds=folds, seed=seed)
     try:
         risk = elsewhere.risks(model)
     except InputError:  # some part leaves nobody, or one outcome only, to learn from
