@@ -11,7 +11,7 @@ PACKAGE = Path(dropout_risk.__file__).parent
 
 LAYERS = [
     {"errors"},
-    {"schema", "descriptions", "metrics", "calibration", "figures"},
+    {"schema", "descriptions", "metrics", "calibration", "figures", "treeshap"},
     {"asof", "columns", "logistic", "split", "peers", "coercion", "synthetic", "backtest", "capacity", "gate_text"},
     {"tables", "attendance", "model", "intervals", "gate"},
     {"validation", "labels", "targets", "card"},
@@ -34,6 +34,7 @@ HEAVY_HOMES = {
     "shap": {"explanation"},
     "matplotlib": set(),
     "jinja2": {"report"},
+    "numba": {"treeshap"},
     "sqlalchemy": set(),
     "dask": set(),
     "pyspark": set(),
