@@ -11,7 +11,7 @@ PACKAGE = Path(dropout_risk.__file__).parent
 
 LAYERS = [
     {"errors"},
-    {"schema", "descriptions", "metrics", "calibration", "figures", "treeshap"},
+    {"schema", "descriptions", "metrics", "calibration", "figures", "plain", "treeshap"},
     {"asof", "columns", "logistic", "split", "peers", "coercion", "synthetic", "backtest", "capacity", "gate_text"},
     {"tables", "attendance", "model", "intervals", "gate"},
     {"validation", "labels", "targets", "card"},

@@ -5,7 +5,7 @@ it, the report and the card show it, MLflow logs it. No row of a student is in i
 the examples of reasons are those of made-up students with the usual values of a group.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from dropout_risk.gate import leak_alarms
 from dropout_risk.judgement import Trial
 from dropout_risk.metrics import listing_chance
 from dropout_risk.model import DropoutRiskClassifier
+from dropout_risk.plain import plain
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -66,8 +67,7 @@ class Assessment:
         """
         empty = dict.fromkeys(("held_out", "sensitive", "stability", "coverage", "help", "oracle"))
         lists: dict[str, Any] = {name: [] for name in ("missing", "reasons", "alarms", "notes")}
-        plain: dict[str, Any] = _plain({**empty, **lists, **self.parts})
-        return {**plain, "evaluation": self.evaluation.to_dict()}
+        return {**plain({**empty, **lists, **self.parts}), "evaluation": self.evaluation.to_dict()}
 
 
 def assess(
@@ -319,13 +319,3 @@ def _labels(name: str, known: Mapping[str, Feature]) -> dict[Lang, str]:
 
 def _group_labels(group: str, known: Mapping[str, Feature]) -> Mapping[Lang, str]:
     return {lang: GROUPS[group][lang] if known else group for lang in LANGS}
-
-
-def _plain(value: Any) -> Any:
-    """Return a value made of plain numbers, text, lists and dicts, with None for NaN."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple | Iterator):
-        return [_plain(item) for item in value]
-    plain = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(plain, float) and np.isnan(plain) else plain

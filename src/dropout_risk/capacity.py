@@ -188,10 +188,10 @@ def draw_number(seed: int, student_id: str) -> float:
     >>> draw_number(0, "s001") == draw_number(0, "s001") != draw_number(1, "s001")
     True
     """
-    return (number_of(f"{seed}:{student_id}") >> 11) / 2**53
+    return (hash_of(f"{seed}:{student_id}") >> 11) / 2**53
 
 
-def number_of(text: str) -> int:
+def hash_of(text: str) -> int:
     """Return the 64 bits of the BLAKE2b hash of a text as a number: the same on every machine."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
 

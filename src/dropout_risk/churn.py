@@ -13,6 +13,7 @@ import pandas as pd
 from dropout_risk.descriptions import FEATURES, GROUPS, SHOWN, Lang
 from dropout_risk.errors import ColumnsError, InputError, SettingsError
 from dropout_risk.explanation import Explanation
+from dropout_risk.plain import plain, records
 
 Text = Mapping[Lang, str]
 
@@ -74,14 +75,8 @@ class Churn:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures and the rows as plain values for JSON."""
-        rows = self.frame.astype(object).where(self.frame.notna(), None).to_dict("records")
-        return {
-            "kept": self.kept,
-            "new": self.new,
-            "gone": self.gone,
-            "share_kept": None if np.isnan(self.share_kept) else self.share_kept,
-            "students": [{str(name): value for name, value in row.items()} for row in rows],
-        }
+        counts = {"kept": self.kept, "new": self.new, "gone": self.gone, "share_kept": plain(self.share_kept)}
+        return {**counts, "students": records(self.frame)}
 
 
 def compare_lists(

@@ -20,6 +20,7 @@ from dropout_risk.errors import SettingsError
 from dropout_risk.intervals import YIELD_SHARES, Judge, levels, precision_recall_table
 from dropout_risk.intervals import Interval as Interval
 from dropout_risk.metrics import AtCapacity, at_capacity, capacity_key, draw_groups
+from dropout_risk.plain import plain, records
 
 FloatArray = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -212,20 +213,20 @@ class Evaluation:
             "rows": self.n_rows,
             "left_out": self.n_left_out,
             "groups": self.n_groups,
-            "base_rate": _json(self.base_rate),
+            "base_rate": plain(self.base_rate),
             "shares": list(self.shares),
             "n_boot": self.n_boot,
             "confidence": self.confidence,
             "verdict": {"zh": self.verdict("zh"), "en": self.verdict("en")},
-            "metrics": _plain(self.metrics),
-            "rules": {name: _plain(figures) for name, figures in self.rules.items()},
-            "peers": {name: _plain(figures) for name, figures in self.peers.items()},
-            "differences": {name: _plain(figures) for name, figures in self.differences.items()},
+            "metrics": _dicts(self.metrics),
+            "rules": {name: _dicts(figures) for name, figures in self.rules.items()},
+            "peers": {name: _dicts(figures) for name, figures in self.peers.items()},
+            "differences": {name: _dicts(figures) for name, figures in self.differences.items()},
             "ties": {
-                name: {key: _record(vars(found)) for key, found in by_share.items()}
+                name: {key: plain(vars(found)) for key, found in by_share.items()}
                 for name, by_share in self.ties.items()
             },
-            **{name: [_record(row) for row in getattr(self, name).to_dict("records")] for name in tables},
+            **{name: records(getattr(self, name)) for name in tables},
         }
 
 
@@ -502,18 +503,8 @@ def _take(values: Any, rows: Rows) -> Any:
     return values.iloc[rows] if hasattr(values, "iloc") else np.asarray(values)[rows]
 
 
-def _plain(figures: Figures) -> dict[str, dict[str, float | None]]:
+def _dicts(figures: Figures) -> dict[str, dict[str, float | None]]:
     return {name: figure.to_dict() for name, figure in figures.items()}
-
-
-def _record(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(name): _json(value) for name, value in row.items()}
-
-
-def _json(value: Any) -> Any:
-    """Return a plain value, with None for NaN."""
-    plain = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(plain, float) and np.isnan(plain) else plain
 
 
 _VERDICTS: dict[str, dict[str, str]] = {

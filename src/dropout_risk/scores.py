@@ -11,6 +11,7 @@ from dropout_risk.asof import Terms, cut, in_order, roll
 from dropout_risk.county import County
 from dropout_risk.descriptions import FEATURES, Lang
 from dropout_risk.explanation import Reason
+from dropout_risk.plain import records
 from dropout_risk.schema import TABLES, Tables
 
 NOT_SCORED: dict[str, dict[Lang, str]] = {
@@ -89,7 +90,7 @@ class Scores:
         """Return the scores as plain values for JSON."""
         students = [
             {**row, "reasons": [reason.to_dict() for reason in reasons], "data_gaps": gaps}
-            for row, reasons, gaps in zip(_records(self.frame), self.reasons, self.gaps, strict=True)
+            for row, reasons, gaps in zip(records(self.frame), self.reasons, self.gaps, strict=True)
         ]
         return {
             "as_of": self.as_of,
@@ -98,7 +99,7 @@ class Scores:
             "scored": len(self.frame),
             "refused_count": len(self.refused),
             "students": students,
-            "refused": _records(self.refused),
+            "refused": records(self.refused),
             "notes": list(self.notes),
         }
 
@@ -112,12 +113,6 @@ def reason_columns(reasons: Sequence[Sequence[Reason]]) -> pd.DataFrame:
         columns[f"changeable_{place + 1}"] = [reason.changeable if reason else None for reason in picked]
         columns[f"measure_{place + 1}"] = [reason.measure if reason else "" for reason in picked]
     return pd.DataFrame(columns)
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows as dicts in which a missing value is None."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
 
 
 def gaps_of(X: pd.DataFrame, lang: Lang) -> list[list[str]]:

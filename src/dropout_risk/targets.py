@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from dropout_risk.backtest import Backtest, Basis, Forecast, Worth
-from dropout_risk.capacity import PLACES, Capacity, Cut, Place, capacity_sentence, draw_number, number_of
+from dropout_risk.capacity import PLACES, Capacity, Cut, Place, capacity_sentence, draw_number, hash_of
 from dropout_risk.descriptions import RULE_LABELS, Lang
 from dropout_risk.errors import ColumnsError, InputError, SettingsError
+from dropout_risk.plain import plain, records
 
 Text = dict[Lang, str]
 
@@ -82,24 +83,22 @@ class TargetList:
             "method": "lowest blake2b-64 of '<seed>:<student_id>' first",
             "seed": self.seed,
             "place": self.place,
-            "students": _records(self.ties),
+            "students": records(self.ties),
         }
 
     def to_dict(self) -> dict[str, Any]:
         """Return the list and its worth as plain values for JSON; what is not known is None."""
-        rules = [
-            {**rule, "worth": _without_nan(asdict(rule["worth"])) if rule["worth"] else None} for rule in self.rules
-        ]
+        rules = [{**rule, "worth": plain(asdict(rule["worth"])) if rule["worth"] else None} for rule in self.rules]
         return {
             "verdict": self.verdict,
             "basis": self.basis,
             "confidence": self.confidence,
             "seed": self.seed,
-            "overall": _without_nan(self.overall),
-            "places": _records(self.places.reset_index(names="place")),
+            "overall": plain(self.overall),
+            "places": records(self.places.reset_index(names="place")),
             "rules": rules,
             "previous": None if self.kept is None else {"kept": self.kept, "gone": self.gone},
-            "students": _records(self.frame),
+            "students": records(self.frame),
             "lottery": self.to_lottery_record(),
             "notes": list(self.notes),
         }
@@ -221,7 +220,7 @@ def _worth(
             cut.school[mine] if "school_id" in rows else None,
             part=part[mine],
             parts=4,
-            stream=number_of(name),
+            stream=hash_of(name),
         )
         size = np.bincount(part[mine], minlength=4)
         halves = np.stack([cases[:2].sum(axis=0), cases[2:].sum(axis=0)])
@@ -418,13 +417,3 @@ def _floors_beyond(scores: pd.DataFrame, limits: Mapping[str, int], place: Place
     if not beyond:
         return []
     return [f"A floor of {floor} per school does not fit: {'; '.join(beyond)}. Lower the floor, or add capacity there."]
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows as dicts in which a missing value is None."""
-    plain = frame.astype(object).where(frame.notna(), None)
-    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
-
-
-def _without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in values.items()}
