@@ -10,7 +10,7 @@ import dropout_risk
 PACKAGE = Path(dropout_risk.__file__).parent
 
 LAYERS = [
-    {"errors"},
+    {"errors", "jit"},
     {"schema", "descriptions", "metrics", "calibration", "figures", "plain", "treeshap"},
     {"asof", "columns", "logistic", "split", "peers", "coercion", "synthetic", "backtest", "capacity", "gate_text"},
     {"tables", "attendance", "model", "intervals", "gate"},
@@ -34,7 +34,7 @@ HEAVY_HOMES = {
     "shap": {"explanation"},
     "matplotlib": set(),
     "jinja2": {"report"},
-    "numba": {"treeshap"},
+    "numba": {"jit"},
     "sqlalchemy": set(),
     "dask": set(),
     "pyspark": set(),

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dropout_risk import jit
 from dropout_risk.errors import BundleError, ColumnsError, InputError, SettingsError
-from dropout_risk.treeshap import compile_boosters, jit
+from dropout_risk.treeshap import compile_boosters
 
 ODD = [
     math.nan, 0.0, -0.0, 5e-324, -5e-324, 1e-36, -1e-36, 1e-35, float(np.float32(1e-35)), 2e-35, math.inf, -math.inf,

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dropout_risk.jit import compiled
 from dropout_risk.treeshap.bins import COLUMN, ZERO
-from dropout_risk.treeshap.jit import compiled
 from dropout_risk.treeshap.parse import (
     CATEGORICAL,
     DEFAULT_LEFT,

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dropout_risk.jit import compiled
 from dropout_risk.treeshap.bins import COLUMN, ZERO
 from dropout_risk.treeshap.build import Rules, Steps
-from dropout_risk.treeshap.jit import compiled
 from dropout_risk.treeshap.parse import Floats, Ints
 
 Codes = npt.NDArray[np.uint8]
