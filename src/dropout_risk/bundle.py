@@ -172,9 +172,16 @@ class Bundle:
         risks = np.asarray(risk, dtype=np.float64)
         if not np.all((risks >= 0) & (risks <= 1)):  # also true of NaN
             raise InputError("A band needs a risk between 0 and 1; score the missing rows first.")
-        names = np.array(["low", *reversed(BANDS)])
-        cuts = [self.bands[name] for name in reversed(BANDS)]
-        return names[np.searchsorted(cuts, risks, side="right")]
+        return np.array(self.band_names)[self.band_places(risks)]
+
+    @property
+    def band_names(self) -> list[str]:
+        """The bands, lowest risks first."""
+        return ["low", *reversed(BANDS)]
+
+    def band_places(self, risks: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+        """Return the place of each risk's band in `band_names`; risks are not checked."""
+        return np.searchsorted([self.bands[name] for name in reversed(BANDS)], risks, side="right")
 
     @cached_property
     def digest(self) -> str:

@@ -52,6 +52,29 @@ def steps() -> Iterator[Callable[[str], None]]:
         yield lambda step: bar.update(task, description=step)
 
 
+@contextmanager
+def bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how many parts of a step are done, on standard error; plain lines where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda step, done, total: say(f"… {step}: {done} of {total} parts") if done in (0, total) else None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, TimeRemainingColumn(), console=console) as shown:
+        tasks: dict[str, Any] = {}
+
+        def tell(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = shown.add_task(step, total=total)
+            shown.update(tasks[step], completed=done)
+
+        yield tell
+
+
 DATES: dict["Lang", str] = {
     "en": "As of {as_of}; the scores expire on {expires}.",
     "zh": "评分日期 {as_of}；评分有效期至 {expires}。",

@@ -9,6 +9,7 @@
     │   └── SettingsError               an option, or a combination of options, makes no sense
     ├── BundleError                     exit 3  HTTP 503  a saved model is damaged or from a later version
     ├── RegistryError                   exit 3  HTTP 503  the model registry does not answer, or lacks it
+    ├── EngineError                     exit 6  HTTP 503  an engine (processes, Dask, Spark) has lost its work
     ├── MissingExtraError (ImportError) exit 4  HTTP 500  an optional library is not installed
     └── GateError                       exit 5  HTTP 409  a model may not be released as it is
 
@@ -70,6 +71,14 @@ class RegistryError(DropoutRiskError):
     exit_code = 3
     http_status = 503
     title = "The model registry cannot be used"
+
+
+class EngineError(DropoutRiskError):
+    """An engine is not there, or has given up: a worker that dies again and again, a cluster that is gone."""
+
+    exit_code = 6
+    http_status = 503
+    title = "The work could not be run"
 
 
 class MissingExtraError(DropoutRiskError, ImportError):

@@ -85,7 +85,7 @@ class Explanation:
     @property
     def risk(self) -> np.ndarray:
         """The calibrated risk that the contributions add up to, (n,)."""
-        return np.asarray(1.0 / (1.0 + np.exp(-(self.values.sum(axis=1) + self.base_value))))
+        return risk_of(self.values, self.base_value)
 
     def reasons(self, k: int = 5, lang: Lang = "zh") -> list[list[Reason]]:
         """Return up to `k` reasons that raise the risk of each student, the strongest first.
@@ -169,6 +169,17 @@ class Explanation:
             data=self.data.to_numpy(),
             feature_names=labels,
         )
+
+
+def risk_of(values: np.ndarray, base_value: float) -> np.ndarray:
+    """Return the risks, (n,), that contributions, (n, n_features), and their base add up to.
+
+    Examples
+    --------
+    >>> risk_of(np.array([[1.0, -1.0]]), 0.0).tolist()
+    [0.5]
+    """
+    return np.asarray(1.0 / (1.0 + np.exp(-(values.sum(axis=1) + base_value))))
 
 
 def known_features(X: pd.DataFrame) -> Mapping[str, Feature]:

@@ -27,12 +27,16 @@ from dropout_risk.calibration import Calibration
 from dropout_risk.columns import frame_to_numbers, learn_levels
 from dropout_risk.errors import BundleError, ColumnsError, InputError, SettingsError
 from dropout_risk.logistic import AdditiveLogistic
+from dropout_risk.treeshap import TreeTables, compile_boosters
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 FORMAT = 2
 """Version of the files that `DropoutRiskClassifier.to_files` writes."""
+
+_COMPILED = "_tables"
+"""Attribute that holds the compiled trees once they are needed."""
 
 BOOSTED_ROWS, BOOSTED_EVENTS = 1_000, 100  # fewer: the logistic model takes over
 MANY_ROWS = 8_000  # fewer: fewer trees
@@ -217,6 +221,7 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
         InputError
             When `y`, `groups`, `term` or `sample_weight` cannot be used.
         """
+        self.__dict__.pop(_COMPILED, None)
         self.categories_ = learn_levels(X) if isinstance(X, pd.DataFrame) else {}
         self._check_settings()
         matrix, y = self._validated(X, y=y)
@@ -318,10 +323,64 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
         trees, Nature Machine Intelligence 2.
         """
         matrix = self._matrix(X)
-        parts = reduce(np.add, (self._parts(model, matrix) for model in self._bag)) / len(self._bag)
         values = np.empty(matrix.shape)
-        values[:, self._order] = self.calibration_.slope * parts[:, :-1]
-        return values, float(self.calibration_.log_odds(parts[0, -1]))
+        values[:, self._order], base = self.sorted_contributions(matrix)
+        return values, base
+
+    def sorted_contributions(self, matrix: Floats) -> tuple[Floats, float]:
+        """Return what `contributions` returns, for a matrix that was checked.
+
+        Parameters
+        ----------
+        matrix : float64 array of shape (n, n_features)
+            Features in sorted order of the names, categories as places among `categories_`; nothing is checked.
+
+        Returns
+        -------
+        values : ndarray of shape (n, n_features)
+            In the same order.
+        base : float
+        """
+        if self.logistic_ is None:
+            return self.compiled().contributions(matrix, threads=self._n_threads or os.cpu_count() or 1)
+        parts = self.logistic_.contributions(matrix)
+        return self.calibration_.slope * parts[:, :-1], float(
+            self.calibration_.log_odds(np.array([self.logistic_.base]))[0]
+        )
+
+    def compiled(self) -> TreeTables:
+        """Return the boosted bag as tables that give reasons faster than LightGBM gives scores.
+
+        They are compiled at the first call, which takes about a second, and kept in memory only: never saved,
+        never read from anywhere. Their columns are the features in sorted order of the names.
+
+        Returns
+        -------
+        TreeTables
+            Of the calibrated log-odds.
+
+        Raises
+        ------
+        SettingsError
+            When the model is of the logistic kind, which has no trees.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> X = pd.DataFrame({"absent_days": rng.poisson(4, 400), "distance_km": rng.gamma(2, 2, 400)})
+        >>> model = DropoutRiskClassifier(small_data="boosted").fit(X, rng.random(400) < expit(X["absent_days"] - 6))
+        >>> np.allclose(model.compiled().scores(X), model.decision_function(X))
+        True
+        """
+        check_is_fitted(self)
+        if not self.boosters_:
+            raise SettingsError("A logistic model has no trees to compile; its contributions are quick as they are.")
+        if (tables := self.__dict__.get(_COMPILED)) is None:
+            line = self.calibration_
+            texts = [booster.model_to_string() for booster in self.boosters_]
+            tables = compile_boosters(texts, scale=line.slope / len(texts), intercept=line.intercept)
+            setattr(self, _COMPILED, tables)
+        return cast(TreeTables, tables)
 
     def recalibrated(self, calibration: Calibration) -> Self:
         """Return a copy with another line from its scores to log-odds; the order of students stays.
@@ -335,6 +394,7 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
         """
         check_is_fitted(self)
         other = copy(self)
+        other.__dict__.pop(_COMPILED, None)
         other.calibration_ = calibration
         return other
 
@@ -432,6 +492,10 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
         self.medians_ = _table_from_json(state["medians"], dtype=np.float64)
         self.modes_ = _table_from_json(state["modes"], dtype=object)
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name != _COMPILED}  # derived, and large
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "medians_")  # the last thing that fit learns
@@ -531,12 +595,6 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
         if isinstance(model, AdditiveLogistic):
             return cast(Floats, model.contributions(matrix).sum(axis=1))
         return cast(Floats, model.predict(matrix, raw_score=True, num_threads=self._n_threads))
-
-    def _parts(self, model: "lgb.Booster | AdditiveLogistic", matrix: Floats) -> Floats:
-        """Return what each feature adds to the raw log-odds, the base last: shape (n, n_features + 1)."""
-        if isinstance(model, AdditiveLogistic):
-            return model.contributions(matrix)
-        return cast(Floats, model.predict(matrix, pred_contrib=True, num_threads=self._n_threads))
 
     def _matrix(self, X: Any) -> Floats:
         """Return rows to score as the models see them."""

@@ -19,12 +19,14 @@ from dropout_risk.churn import Churn, compare_lists
 from dropout_risk.county import County, newest_day
 from dropout_risk.descriptions import Lang
 from dropout_risk.errors import SettingsError, TableError
-from dropout_risk.explanation import explain
+from dropout_risk.explanation import explain, risk_of
 from dropout_risk.features import build_features, rule_scores
 from dropout_risk.hazards import outlook, rise
 from dropout_risk.reference import Reference
 from dropout_risk.scores import Scores, expiry, gaps_of, reason_columns, refused_rows, why_not_scored
 from dropout_risk.targets import TargetList, target_list
+
+NOBODY = "No student is at risk on {day}: check the as-of date and the enrolments of its term."
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,7 @@ def _read(county: County, bundle: Bundle, day: pd.Timestamp, reference: Referenc
         raise SettingsError("This bundle was trained on a flat table; give it rows with the columns that it learned.")
     X = county.features(day) if reference is None else build_features(county.tables, day, reference=reference)
     if X.empty:
-        raise TableError(f"No student is at risk on {day.date()}: check the as-of date and the enrolments of its term.")
+        raise TableError(NOBODY.format(day=day.date()))
     return _Read(day, X, _students(county, day).loc[X.index])
 
 
@@ -93,7 +95,7 @@ def score(
     day = newest_day(county) if as_of is None else to_day(as_of)
     read = _read(county, bundle, day, reference)
     explanation = explain(bundle.model, read.X)
-    frame = _frame(read, bundle, _risk(bundle, read.X))
+    frame = _frame(read, bundle, explanation.risk)
     order = np.lexsort((frame["student_id"].to_numpy(dtype=str), -frame["risk"]))
     texts, gaps = explanation.reasons(reasons, lang), gaps_of(read.X, lang)
     refused = refused_rows(county, day, scored=read.X.index, lang=lang)
@@ -124,6 +126,41 @@ def _students(county: County, day: pd.Timestamp) -> pd.DataFrame:
     schools = county.tables["schools"].drop_duplicates("school_id").set_index("school_id")
     students = roll(county.tables, day)
     return students.assign(township_id=students["school_id"].map(schools["township_id"]))
+
+
+def roster_features(county: County, day: pd.Timestamp) -> pd.DataFrame:
+    """Return one row per student at risk on `day`: who and where, then the features (`grade` is one of them).
+
+    Parameters
+    ----------
+    county
+        From `load_county` or `check_county`.
+    day
+        The day whose knowledge counts.
+
+    Returns
+    -------
+    DataFrame
+        Columns `student_id`, `school_id`, `county_id`, `township_id`, `class_id` and those of `build_features`.
+
+    Raises
+    ------
+    TableError
+        If no student is at risk on that day.
+
+    Examples
+    --------
+    >>> from dropout_risk.county import check_county
+    >>> from dropout_risk.synthetic import make_county
+    >>> rows = roster_features(check_county(make_county(200, terms=2, seed=1)), pd.Timestamp("2020-01-17"))
+    >>> list(rows)[:3], rows["student_id"].is_unique
+    (['student_id', 'school_id', 'county_id'], True)
+    """
+    X = county.features(day)
+    if X.empty:
+        raise TableError(NOBODY.format(day=day.date()))
+    places = ["school_id", "county_id", "township_id", "class_id"]
+    return pd.concat([_students(county, day).loc[X.index, places], X], axis=1).rename_axis("student_id").reset_index()
 
 
 def _scoring_notes(bundle: Bundle, reference: Reference | None, day: pd.Timestamp) -> tuple[str, ...]:
@@ -261,7 +298,9 @@ def support_list(
 
 
 def _risk(bundle: Bundle, X: pd.DataFrame) -> np.ndarray:
-    return np.asarray(bundle.model.predict_proba(X)[:, 1])
+    """Return the risks that the reasons add up to."""
+    values, base = bundle.model.contributions(X)
+    return risk_of(values, base)
 
 
 def _read_last_term(county: County, bundle: Bundle, day: pd.Timestamp) -> _Read | None:

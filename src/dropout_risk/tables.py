@@ -280,6 +280,18 @@ def _data_files(path: Path) -> list[Path]:
     return [path]
 
 
+def is_canonical(folder: str | Path) -> bool:
+    """Return whether a folder holds the tables of a county: a file of terms, or a workbook that may hold them.
+
+    Examples
+    --------
+    >>> is_canonical("data/synthetic"), is_canonical("docs")
+    (True, False)
+    """
+    files = _data_files(Path(folder))
+    return any(_table_named(file.stem) == "terms" or file.suffix.lower() in (".xlsx", ".xls") for file in files)
+
+
 def _read_csv(path: Path) -> list[_Sheet]:
     text = _decode(path.name, _bytes(path))
     if not text.strip():

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from dropout_risk.cli import options
+from dropout_risk.cli.bulk import features
 from dropout_risk.cli.inputs import read_county
 from dropout_risk.cli.models import evaluate, promote, train
 from dropout_risk.cli.rosters import score, targets
@@ -126,7 +127,7 @@ def validate(data: options.Data, lang: options.Language = "en", as_json: options
         raise typer.Exit(2)
 
 
-for verb in (train, evaluate, score, targets, promote):
+for verb in (train, evaluate, features, score, targets, promote):
     app.command()(verb)
 
 

@@ -7,6 +7,7 @@ import typer
 
 Lang = Literal["zh", "en"]
 Per = Literal["county", "township", "school"]
+EngineName = Literal["local", "dask", "spark"]
 
 Data = Annotated[Path, typer.Argument(help="Folder of tables (CSV, Parquet, XLSX) or one workbook.", metavar="DATA")]
 OptionalData = Annotated[Path | None, typer.Argument(help="Folder of tables or one workbook.", metavar="[DATA]")]
@@ -45,3 +46,8 @@ Workers = Annotated[int | None, typer.Option(help="Support workers per place.", 
 PerWorker = Annotated[int | None, typer.Option(help="Students that one worker can support.", min=1)]
 Place = Annotated[Per, typer.Option(help="The place that has the capacity.")]
 Floor = Annotated[int, typer.Option(help="At least so many students of every school.", min=0)]
+
+Engine = Annotated[EngineName, typer.Option(help="Where the parts run when --out is a folder.")]
+EngineWorkers = Annotated[int | None, typer.Option(help="Parts at a time; default: the cores here.", min=1)]
+Address = Annotated[str | None, typer.Option(help="An existing cluster: tcp://host:8786 (Dask) or a Spark master.")]
+IdColumn = Annotated[str | None, typer.Option("--id", help="Column that names a row, if not student_id.")]

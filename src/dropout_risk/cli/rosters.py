@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dropout_risk.cli import options
+from dropout_risk.cli.bulk import score_into_folder
 from dropout_risk.cli.inputs import PLACE_COLUMNS, is_flat, read_bundle, read_capacity, read_county, required
 from dropout_risk.console import (
     answer,
@@ -34,18 +35,41 @@ def score(
     table: options.TableFile = None,
     model: options.Model = DEFAULT_MODEL,
     as_of: options.AsOf = None,
-    out: Annotated[Path | None, typer.Option(help="File for the scores: .csv, .parquet or .json.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File for the scores (.csv, .parquet, .json), or a folder: then in parts, resumable."),
+    ] = None,
     reasons: options.Reasons = 5,
     roster: Annotated[bool, typer.Option(help="DATA is one school's roster: compare with the model's county.")] = False,
     term: Annotated[str | None, typer.Option(help="Term of a roster that has no term column.")] = None,
     lang: options.Language = "en",
     tracking_uri: options.Tracking = None,
+    engine: options.Engine = "local",
+    workers: options.EngineWorkers = None,
+    address: options.Address = None,
+    id_column: options.IdColumn = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Score every student at risk, with reasons; rows without a score are listed with the cause."""
     with steps() as tell:
         tell(f"load {model}")
         bundle = read_bundle(model, tracking_uri)
+    if out is not None and not out.suffix:
+        source = table if is_flat(data, table) and table is not None else required(data)
+        score_into_folder(
+            source,
+            bundle,
+            out,
+            as_of=as_of,
+            reasons=reasons,
+            engine=engine,
+            workers=workers,
+            address=address,
+            id_column=id_column,
+            as_json=as_json,
+        )
+        return
+    with steps() as tell:
         scores = _scores(
             bundle, data, table, as_of=as_of, reasons=reasons, lang=lang, roster=roster, term=term, tell=tell
         )

@@ -1,0 +1,111 @@
+"""Put all risks in order, and write each partition with its ranks."""
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dropout_risk.bulk.partitions import WORK, Partition, result, write_json
+from dropout_risk.tables import atomic_path
+
+
+def write_ranks(work: Path, positions: Sequence[int]) -> None:
+    """Write the rank of every row, partition after partition; 0 for rows without a risk.
+
+    The rank is 1 more than the number of rows with a higher risk: equal risks share it.
+    """
+    if (work / "ranks.npy").exists():
+        return
+    risks = [_column(work, position, "risk") for position in positions]
+    starts = np.concatenate([[0], np.cumsum([len(risk) for risk in risks])])
+    ranks = ranks_of(np.concatenate(risks) if risks else np.empty(0))
+    with atomic_path(work / "ranks.npy") as fresh:
+        np.save(fresh, ranks)
+    write_json(work / "starts.json", dict(zip(map(str, positions), starts[:-1].tolist(), strict=True)))
+
+
+def _column(work: Path, position: int, name: str) -> np.ndarray:
+    with pa.memory_map(str(work / f"part-{position:05d}.arrow")) as source:
+        parts = [batch.column(name) for batch in pa.ipc.open_stream(source)]
+        return np.concatenate([np.empty(0), *(part.to_numpy(zero_copy_only=False) for part in parts)])
+
+
+def ranks_of(risk: np.ndarray) -> np.ndarray:
+    """Return 1 + the number of higher risks for each risk, 0 where it is NaN."""
+    order = np.argsort(-risk)  # NaN last
+    known = len(risk) - int(np.isnan(risk).sum())
+    in_order = risk[order[:known]]
+    first = np.ones(known, dtype=np.int64)
+    first[1:] = np.where(in_order[1:] == in_order[:-1], 0, np.arange(2, known + 1))
+    ranks = np.zeros(len(risk), dtype=np.int32)
+    ranks[order[:known]] = np.maximum.accumulate(first)
+    return ranks
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """Write one scored partition with its ranks."""
+
+    out: str
+    day: str | None
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Write the partition that `batch` describes; return its counts and digest."""
+        position = Partition.of_batch(batch).position
+        work, name = Path(self.out) / WORK, f"part-{position:05d}.parquet"
+        left = json.loads((work / f"scored-{position:05d}.json").read_text("utf-8"))
+        start = json.loads((work / "starts.json").read_text("utf-8"))[str(position)]
+        ranks = np.load(work / "ranks.npy", mmap_mode="r")[start : start + left["rows_in"]]
+        with ExitStack() as stack:
+            reader = pa.ipc.open_stream(stack.enter_context(pa.memory_map(str(work / f"part-{position:05d}.arrow"))))
+            fresh = stack.enter_context(atomic_path(Path(self.out) / "scores" / name))
+            writer: pq.ParquetWriter | None = None
+            told: list[pa.Table] = []
+            at = 0
+            for scored in reader:
+                whole = _with_rank(scored, ranks[at : at + scored.num_rows])
+                at += scored.num_rows
+                if scored.column("refused").null_count < scored.num_rows:
+                    lost = scored.column("refused").is_valid()
+                    told.append(pa.table(scored.filter(lost)).select([*_who(scored), "refused"]))
+                    whole = whole.filter(pc.invert(lost))
+                if writer is None:
+                    schema = whole.schema.with_metadata({"as_of": self.day} if self.day else None)
+                    writer = stack.enter_context(
+                        pq.ParquetWriter(fresh, schema, compression="zstd", compression_level=1)
+                    )
+                writer.write_batch(
+                    whole.cast(schema) if self.day is None else whole.replace_schema_metadata(schema.metadata)
+                )
+        if told:
+            with atomic_path(Path(self.out) / "refused" / name) as fresh:
+                pq.write_table(pa.concat_tables(told), fresh)
+        with (Path(self.out) / "scores" / name).open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+        counts = {field: left[field] for field in ("position", "source", "rows_in", "scored", "refused")}
+        write_json(work / f"written-{position:05d}.json", {**counts, "sha256": digest})
+        return result(position, {**counts, "sha256": digest})
+
+
+def _who(scored: pa.RecordBatch) -> list[str]:
+    """Return the identity columns: those before the risk."""
+    names: list[str] = scored.schema.names
+    return names[: names.index("risk")]
+
+
+def _with_rank(scored: pa.RecordBatch, ranks: np.ndarray) -> pa.RecordBatch:
+    columns: dict[str, Any] = {}
+    for name in scored.schema.names:
+        if name != "refused":
+            columns[name] = scored.column(name)
+        if name == "band":
+            columns["rank"] = pa.array(ranks)
+    return pa.RecordBatch.from_pydict(columns)

@@ -1,0 +1,34 @@
+"""What the tests of the engines send to workers: it has to be importable there."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from dropout_risk.errors import ColumnsError
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """Doubles x, and leaves a file for each time it runs."""
+
+    folder: str
+    dies_at: int = -1
+    fails_at: int = -1
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        number = batch["number"][0].as_py()
+        runs = sorted(Path(self.folder).glob(f"{number}-*"))
+        (Path(self.folder) / f"{number}-{len(runs)}").touch()
+        if number == self.dies_at and not runs:
+            time.sleep(0.2)
+            os._exit(17)
+        if number == self.fails_at:
+            raise ColumnsError("The table lacks x; add it.")
+        return pa.RecordBatch.from_pydict({"number": [number], "x": [2 * sum(batch["x"].to_pylist())]})
+
+
+def fault(batch: pa.RecordBatch) -> pa.RecordBatch:
+    raise RuntimeError("this function is broken")
