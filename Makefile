@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types fast slow bench clean
+.PHONY: help demo test check lint types fast java bench bench-full clean
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -14,7 +14,7 @@ demo: $(VENV)/.run-ready  ## Run the main job on the synthetic county
 	@echo "== demo: train, judge, score and list the synthetic county of data/synthetic"
 	@$(BIN)/dropout-risk demo
 
-test: $(VENV)/.dev-ready lint types  ## Run lint, types and all tests
+test: $(VENV)/.dev-ready lint types java  ## Run lint, types and all tests
 	@echo "== tests: everything, the slow ones included"
 	@$(BIN)/pytest -q -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=95
 
@@ -33,8 +33,17 @@ fast: $(VENV)/.dev-ready
 	@echo "== tests: the fast ones"
 	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
 
-bench: $(VENV)/.bench-ready  ## Compare with other models on real data (DATA=folder with the three files)
-	@$(BIN)/python benchmarks/accuracy.py $(if $(DATA),--data $(DATA))
+java:
+	@command -v java >/dev/null || echo "There is no Java here: the tests on Spark are skipped. To run them, install it: apt-get install openjdk-17-jre-headless"
+
+bench: $(VENV)/.bench-ready  ## Measure speed beside other tools, small (and accuracy: DATA=folder with the real files)
+	@for name in $(SPEED); do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@$(if $(DATA),$(BIN)/python benchmarks/accuracy.py --data $(DATA),true)
+
+bench-full: $(VENV)/.bench-ready  ## Measure speed at full size: up to 10 million students, about an hour
+	@for name in $(SPEED); do $(BIN)/python benchmarks/$$name.py --full || exit 1; done
+
+SPEED := explain features score train imports
 
 clean:  ## Remove what make has made
 	rm -rf $(VENV) demo-output .pytest_cache .mypy_cache .ruff_cache .coverage

@@ -155,8 +155,8 @@ def test_it_travels_without_the_model_and_checks_the_one_it_finds(
     there = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
     assert there == sum(scorer(batch_of(rows))["risk"].to_pylist()).hex()
     other = str(save_bundle(flat_bundle, tmp_path / "other"))
-    with pytest.raises(BundleError, match="that this run began with"):
-        BatchScorer(other, bundle.digest)(batch_of(rows))
+    with pytest.raises(BundleError, match="not 000000000000 that this run began with"):
+        BatchScorer(other, "0" * 64)(batch_of(rows))
 
 
 def test_settings_that_make_no_sense(bundle: Bundle, folder: str) -> None:

@@ -88,7 +88,9 @@ def test_features_give_the_scores_of_the_county(
     mine = found.set_index("student_id").loc[expected.frame["student_id"]]
     np.testing.assert_allclose(mine["risk"], expected.frame["risk"], rtol=0, atol=1e-12)
     assert mine["band"].tolist() == expected.frame["band"].tolist()
-    assert mine["reason_1"].astype(object).fillna("").tolist() == [told[0].feature if told else "" for told in expected.reasons]
+    assert mine["reason_1"].astype(object).fillna("").tolist() == [
+        told[0].feature if told else "" for told in expected.reasons
+    ]
     higher = [int((found["risk"] > risk).sum()) for risk in found["risk"]]
     assert found["rank"].tolist() == [1 + count for count in higher]
     assert pq.read_schema(tmp_path / "out/scores/part-00000.parquet").metadata[b"as_of"] == DAY.encode()

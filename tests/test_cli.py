@@ -82,7 +82,18 @@ def flat(tmp_path: Path) -> Path:
 
 def test_every_verb_has_help() -> None:
     verbs = {command.callback.__name__: command.callback.__doc__ for command in app.registered_commands}
-    assert set(verbs) == {"demo", "synth", "validate", "train", "evaluate", "score", "targets", "promote", "serve"}
+    assert set(verbs) == {
+        "demo",
+        "synth",
+        "validate",
+        "train",
+        "evaluate",
+        "features",
+        "score",
+        "targets",
+        "promote",
+        "serve",
+    }
     assert all(verbs.values())
 
 
@@ -210,6 +221,28 @@ def test_score_refuses_a_broken_row_and_scores_the_rest(
     assert part["rows_in"] == whole["rows_in"] == part["scored"] + part["refused_count"]
     (bad,) = [row for row in part["refused"] if row["column"] == "grade"]
     assert bad["row"] == newest[0] + 2 and bad["value"] == "eleven" and bad["file"] == "enrolments.csv"
+
+
+@pytest.mark.parametrize("engine", ["local", pytest.param("dask", marks=pytest.mark.slow)])
+def test_features_are_scored_into_a_folder(
+    run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path, engine: str
+) -> None:
+    made = run("features", county / "data", "--out", tmp_path / "features.parquet", "--as-of", "2020-01-17")
+    assert made.code == 0, made.err
+    assert made.out.strip() == str(tmp_path / "features.parquet")
+    words = ["score", tmp_path / "features.parquet", "--model", bundle, "--out", tmp_path / "scores"]
+    words += ["--engine", engine, "--workers", 2]
+    done = run(*words)
+    assert done.code == 0, done.err
+    assert done.out.strip() == str(tmp_path / "scores")
+    scores = pd.read_parquet(tmp_path / "scores" / "scores")
+    assert f"{len(scores):,} rows in = {len(scores):,} scored + 0 refused." in done.err
+    assert "write: " in done.err
+    one = json.loads(run("score", county / "data", "--model", bundle, "--as-of", "2020-01-17", "--json").out)
+    risk = scores.set_index("student_id")["risk"]
+    assert all(risk[student["student_id"]] == pytest.approx(student["risk"]) for student in one["students"])
+    assert json.loads(run(*words, "--json").out)["scored"] == len(scores)  # all is done already
+    assert run(*words, "--reasons", 2).code == 2
 
 
 @pytest.mark.parametrize("ending", ["parquet", "json"])

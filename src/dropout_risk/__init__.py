@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from dropout_risk.audit import AUDIT as AUDIT
     from dropout_risk.audit import audit_columns as audit_columns
     from dropout_risk.backtest import Backtest as Backtest
+    from dropout_risk.batch import BatchScorer as BatchScorer
+    from dropout_risk.batch import batch_scorer as batch_scorer
+    from dropout_risk.bulk import score_in_bulk as score_in_bulk
     from dropout_risk.bundle import Bundle as Bundle
     from dropout_risk.bundle import load_bundle as load_bundle
     from dropout_risk.bundle import save_bundle as save_bundle
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from dropout_risk.county import load_county as load_county
     from dropout_risk.descriptions import FEATURES as FEATURES
     from dropout_risk.descriptions import RULE_LABELS as RULE_LABELS
+    from dropout_risk.engines import engine as engine
     from dropout_risk.errors import DropoutRiskError as DropoutRiskError
     from dropout_risk.evaluation import Evaluation as Evaluation
     from dropout_risk.evaluation import cross_scores as cross_scores
@@ -53,6 +57,7 @@ if TYPE_CHECKING:
     from dropout_risk.labels import label_outcomes as label_outcomes
     from dropout_risk.model import DropoutRiskClassifier as DropoutRiskClassifier
     from dropout_risk.pipeline import Listing as Listing
+    from dropout_risk.pipeline import roster_features as roster_features
     from dropout_risk.pipeline import score as score
     from dropout_risk.pipeline import support_list as support_list
     from dropout_risk.reference import Reference as Reference
@@ -82,6 +87,7 @@ __all__ = [
     "Adaptation",
     "Assessment",
     "Backtest",
+    "BatchScorer",
     "Bundle",
     "Capacity",
     "Churn",
@@ -107,6 +113,7 @@ __all__ = [
     "adapt",
     "adapt_county",
     "audit_columns",
+    "batch_scorer",
     "build_features",
     "build_reference",
     "check_county",
@@ -114,6 +121,7 @@ __all__ = [
     "cohorts",
     "compare_lists",
     "cross_scores",
+    "engine",
     "evaluate",
     "evaluation_text",
     "explain",
@@ -129,9 +137,11 @@ __all__ = [
     "promote",
     "read_tables",
     "rise",
+    "roster_features",
     "rule_scores",
     "save_bundle",
     "score",
+    "score_in_bulk",
     "support_list",
     "target_list",
     "train",
@@ -146,6 +156,7 @@ _HOME = {
     "Adaptation": "adaptation",
     "Assessment": "assessment",
     "Backtest": "backtest",
+    "BatchScorer": "batch",
     "Bundle": "bundle",
     "Capacity": "capacity",
     "Churn": "churn",
@@ -170,6 +181,7 @@ _HOME = {
     "adapt": "adaptation",
     "adapt_county": "training",
     "audit_columns": "audit",
+    "batch_scorer": "batch",
     "build_features": "features",
     "build_reference": "reference",
     "check_county": "county",
@@ -177,6 +189,7 @@ _HOME = {
     "cohorts": "cohort",
     "compare_lists": "churn",
     "cross_scores": "evaluation",
+    "engine": "engines",
     "evaluate": "evaluation",
     "evaluation_text": "evaluation_summary",
     "explain": "explanation",
@@ -192,9 +205,11 @@ _HOME = {
     "promote": "registry",
     "read_tables": "tables",
     "rise": "hazards",
+    "roster_features": "pipeline",
     "rule_scores": "features",
     "save_bundle": "bundle",
     "score": "pipeline",
+    "score_in_bulk": "bulk",
     "support_list": "pipeline",
     "target_list": "targets",
     "train": "training",

@@ -133,6 +133,17 @@ def batch_scorer(
 ) -> BatchScorer:
     """Return the scoring function of a bundle that is saved in the folder `model`.
 
+    Parameters
+    ----------
+    model, reasons, identity
+        As in `BatchScorer`.
+    bundle : Bundle
+        What the folder holds.
+
+    Returns
+    -------
+    BatchScorer
+
     Raises
     ------
     SettingsError
@@ -150,7 +161,7 @@ def batch_scorer(
         raise SettingsError(f"reasons={reasons} has to be between 1 and {groups}, the number of groups of features.")
     if len(names) > np.iinfo(np.int8).max:
         raise SettingsError(f"The model has {len(names)} features; batches are scored with up to 127.")
-    _READY[model, bundle.digest] = _Scoring(bundle)
+    _READY[bundle.digest] = _Scoring(bundle)
     return BatchScorer(model, bundle.digest, reasons, tuple(identity))
 
 
@@ -294,18 +305,18 @@ def _refusals(batch: pa.RecordBatch, features: Sequence[str], key: str) -> pa.Ar
     return refused
 
 
-_READY: dict[tuple[str, str], _Scoring] = {}
-"""The models of this process by folder and digest; each is read, checked and compiled once."""
+_READY: dict[str, _Scoring] = {}
+"""The models of this process by digest; each is read, checked and compiled once, wherever it lies."""
 
 
 def _scoring(model: str, digest: str) -> _Scoring:
     """Return the model ready to score."""
-    if (model, digest) not in _READY:
+    if digest not in _READY:
         bundle = load_bundle(model)
         if bundle.digest != digest:
             raise BundleError(
                 f"The folder {model} holds the model {bundle.version_label}, not {digest[:12]} that this run began "
                 "with; put it back, or begin a new run."
             )
-        _READY[model, digest] = _Scoring(bundle)
-    return _READY[model, digest]
+        _READY[digest] = _Scoring(bundle)
+    return _READY[digest]

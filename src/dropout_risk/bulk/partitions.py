@@ -16,8 +16,8 @@ from dropout_risk.tables import atomic_path, is_canonical
 WORK = ".work"
 """Folder for what is not finished, within that of the answer."""
 
-PARTITION_ROWS = 100_000
-"""Rows of a partition, if the row groups of the file allow it."""
+PARTITION_ROWS, PARTITIONS = 100_000, 16
+"""Rows of a partition at most, and partitions at least, as far as the row groups of the files allow it."""
 
 
 @dataclass(frozen=True)
@@ -76,20 +76,18 @@ def find_partitions(source: Path, day: str | None) -> list[Partition]:
 
 
 def _of_files(files: Sequence[Path]) -> list[Partition]:
+    described = {file: _metadata(file) for file in files}
+    wanted = sum(metadata.num_rows for metadata in described.values()) // PARTITIONS
     found: list[Partition] = []
     total = 0
-    for file in files:
-        try:
-            metadata = pq.read_metadata(file)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise TableError(f"{file} is no Parquet file that can be read ({error}); write it again.") from error
+    for file, metadata in described.items():
         groups: list[int] = []
         rows = 0
         for group in range(metadata.num_row_groups):
             groups.append(group)
             rows += metadata.row_group(group).num_rows
             last = group == metadata.num_row_groups - 1
-            if last or rows + metadata.row_group(group + 1).num_rows > PARTITION_ROWS:
+            if last or rows + metadata.row_group(group + 1).num_rows > min(wanted, PARTITION_ROWS):
                 found.append(Partition(len(found), str(file), tuple(groups), rows, total))
                 total += rows
                 groups, rows = [], 0
@@ -99,6 +97,13 @@ def _of_files(files: Sequence[Path]) -> list[Partition]:
             "folder of such files, a county's folder of tables, or a folder with one such folder for each county."
         )
     return found
+
+
+def _metadata(file: Path) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(file)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise TableError(f"{file} is no Parquet file that can be read ({error}); write it again.") from error
 
 
 def check_columns(partitions: Sequence[Partition], scorer: BatchScorer) -> None:

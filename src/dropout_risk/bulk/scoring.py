@@ -63,7 +63,7 @@ class Scoring:
         if not partition.row_groups:
             yield from _scored_county(partition.path, self.day, self.scorer)
             return
-        file = pq.ParquetFile(partition.path, memory_map=True)
+        file = pq.ParquetFile(partition.path)
         key = self.scorer.identity[0]
         groups = list(partition.row_groups)
         repeated = _repeated(file.read_row_groups(groups, columns=[key], use_threads=False).column(0))
