@@ -74,6 +74,13 @@ def test_import_is_light() -> None:
     assert not loaded_by("import dropout_risk") & heavy
 
 
+@pytest.mark.parametrize("words", [["--help"], ["score", "--help"], ["train", "--help"]])
+def test_help_is_light(words: list[str]) -> None:
+    heavy = {"lightgbm", "sklearn", "scipy", "shap", "pandas", "mlflow", "numba", "pyarrow", "numpy", "fastapi", "dask"}
+    code = f"import contextlib, sys; sys.argv = ['dropout-risk', *{words}]\nfrom dropout_risk.cli import main"
+    assert not loaded_by(f"{code}\nwith contextlib.suppress(SystemExit):\n    main()") & heavy
+
+
 def test_main_job_needs_no_optional_library() -> None:
     optional = {"mlflow", "shap", "dask", "matplotlib", "fastapi", "sqlalchemy", "pyspark"}
     assert not loaded_by("import dropout_risk.pipeline, dropout_risk.flat, dropout_risk.cli") & optional
