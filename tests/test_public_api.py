@@ -84,14 +84,3 @@ def test_help_is_light(words: list[str]) -> None:
 def test_main_job_needs_no_optional_library() -> None:
     optional = {"mlflow", "shap", "dask", "matplotlib", "fastapi", "sqlalchemy", "pyspark"}
     assert not loaded_by("import dropout_risk.pipeline, dropout_risk.flat, dropout_risk.cli") & optional
-
-
-def test_help_is_quick_to_load() -> None:
-    code = """
-import sys
-sys.argv = ["dropout-risk", "--help"]
-from dropout_risk.cli import main
-try: main()
-except SystemExit: pass
-"""
-    assert not loaded_by(code) & {"lightgbm", "sklearn", "shap", "pandas", "mlflow"}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dropout_risk.cohort import cohorts as cohorts
     from dropout_risk.county import check_county as check_county
     from dropout_risk.county import load_county as load_county
+    from dropout_risk.dask_training import train_on_dask as train_on_dask
     from dropout_risk.descriptions import FEATURES as FEATURES
     from dropout_risk.descriptions import RULE_LABELS as RULE_LABELS
     from dropout_risk.engines import engine as engine
@@ -146,6 +147,7 @@ __all__ = [
     "target_list",
     "train",
     "train_flat",
+    "train_on_dask",
     "validate",
     "write_report",
     "write_tables",
@@ -214,6 +216,7 @@ _HOME = {
     "target_list": "targets",
     "train": "training",
     "train_flat": "flat",
+    "train_on_dask": "dask_training",
     "validate": "validation",
     "write_report": "report",
     "write_tables": "tables",

@@ -382,6 +382,58 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
             setattr(self, _COMPILED, tables)
         return cast(TreeTables, tables)
 
+    @classmethod
+    def from_bag(
+        cls,
+        boosters: list[str],
+        calibration: Calibration,
+        sample: pd.DataFrame,
+        *,
+        categories: Mapping[str, list[Any]],
+        reason: str,
+        **settings: Any,
+    ) -> Self:
+        """Return the fitted model of boosters that were trained elsewhere, as on a cluster.
+
+        Parameters
+        ----------
+        boosters : list of str
+            Their texts; columns in sorted order of the names, categories as places among their levels.
+        calibration : Calibration
+            Fitted to scores of rows that the scoring booster has not seen.
+        sample : DataFrame of shape (n, n_features)
+            Some of the training rows, from which the usual values are taken.
+        categories : mapping of str to list
+            Levels of each categorical feature.
+        reason : str
+            Sentence for `kind_reason_`.
+        **settings
+            Parameters of the classifier.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> X = pd.DataFrame({"absent_days": rng.poisson(4, 400), "distance_km": rng.gamma(2, 2, 400)})
+        >>> model = DropoutRiskClassifier(small_data="boosted").fit(X, rng.random(400) < expit(X["absent_days"] - 6))
+        >>> texts = [booster.model_to_string() for booster in model.boosters_]
+        >>> same = DropoutRiskClassifier.from_bag(texts, model.calibration_, X, categories={}, reason="As before.")
+        >>> bool((same.decision_function(X) == model.decision_function(X)).all())
+        True
+        """
+        model = cls(**settings)
+        model.categories_ = dict(categories)
+        model._check_settings()
+        model.feature_names_in_ = np.array(sample.columns, dtype=object)
+        model.n_features_in_ = len(sample.columns)
+        model.classes_ = np.array([0, 1])
+        model.kind_, model.kind_reason_ = "boosted", reason
+        model.boosters_ = [lgb.Booster(model_str=text) for text in boosters]
+        model.logistic_ = None
+        model.calibration_ = calibration
+        numbers = frame_to_numbers(sample, model.categories_).to_numpy()
+        model.medians_, model.modes_ = model._usual_values(numbers[:, model._order])
+        return model
+
     def recalibrated(self, calibration: Calibration) -> Self:
         """Return a copy with another line from its scores to log-odds; the order of students stays.
 
@@ -556,8 +608,27 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
             return lambda matrix, event, weight, seed: AdditiveLogistic.fit(
                 matrix, event, weight, levels=levels, signs=np.array(signs)
             )
+        n_trees, settings = self.lightgbm_settings(n_rows, signs)
+
+        def boost(matrix: Floats, event: Flags, weight: Floats, seed: int) -> lgb.Booster:
+            rows = lgb.Dataset(matrix, event, weight=weight, categorical_feature=list(levels))
+            booster = lgb.train({**settings, "seed": seed}, rows, num_boost_round=n_trees)
+            return lgb.Booster(model_str=booster.model_to_string())  # as it will be when read from a file
+
+        return boost
+
+    def lightgbm_settings(self, n_rows: int, signs: list[int]) -> tuple[int, dict[str, Any]]:
+        """Return how many trees each model of the bag has, and the settings with which LightGBM builds them.
+
+        Parameters
+        ----------
+        n_rows : int
+            Rows of the table.
+        signs : list of int
+            +1, -1 or 0 for each feature, in sorted order of the names.
+        """
         n_trees = self.n_estimators if self.n_estimators != "auto" else 250 if n_rows >= MANY_ROWS else 150
-        settings = {
+        return n_trees, {
             "objective": "binary",
             **{name: getattr(self, name) for name in _LIGHTGBM},
             "bagging_freq": 1,
@@ -568,13 +639,6 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
             "force_row_wise": True,
             "verbose": -1,
         }
-
-        def boost(matrix: Floats, event: Flags, weight: Floats, seed: int) -> lgb.Booster:
-            rows = lgb.Dataset(matrix, event, weight=weight, categorical_feature=list(levels))
-            booster = lgb.train({**settings, "seed": seed}, rows, num_boost_round=n_trees)
-            return lgb.Booster(model_str=booster.model_to_string())  # as it will be when read from a file
-
-        return boost
 
     @property
     def _n_threads(self) -> int:
