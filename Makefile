@@ -31,7 +31,7 @@ types: $(VENV)/.dev-ready
 
 fast: $(VENV)/.dev-ready
 	@echo "== tests: the fast ones"
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow"
+	@$(BIN)/pytest -q -n 2 --dist worksteal -m "not slow" tests
 
 java:
 	@command -v java >/dev/null || echo "There is no Java here: the tests on Spark are skipped. To run them, install it: apt-get install openjdk-17-jre-headless"
@@ -65,5 +65,6 @@ define install
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12"; rm -rf $(VENV); exit 1; }; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9' && \
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.$(1)' && \
+	$(BIN)/python -m dropout_risk.precompile && \
 	touch $@
 endef

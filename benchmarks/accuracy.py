@@ -105,6 +105,12 @@ def header(jobs: int) -> str:
     )
 
 
+def peak_mib() -> float:
+    """Return the most memory that this process has had, on Linux."""
+    status = Path("/proc/self/status").read_text("utf-8").splitlines()
+    return float(next(line.split()[1] for line in status if line.startswith("VmHWM"))) / 2**10
+
+
 def library_version(name: str) -> str:
     """Return the installed version, or a dash."""
     try:

@@ -4,7 +4,8 @@ Each run is a new process, as the command line is one: it reads a Parquet file o
 band, rank and the five strongest reasons of every student (`score_in_bulk`). `pred_contrib` is the same run with
 LightGBM's own contributions in the place of ours; its time per student does not depend on how many there are, so it
 takes fewer. Seconds count from the first partition to the manifest; start-up (imports, the model, machine code) is
-told apart. Students are drawn from a made-up county with some of their figures shaken.
+told apart. Students are drawn from a made-up county with some of their figures shaken. `from daily records` is the same
+run with the features of attendance measured from a Parquet file of one record for each student and day of a term.
 
     python benchmarks/score.py [--full] [--sizes N ...] [--rounds N] [--workers N] [--engines NAME ...]
 """
@@ -12,7 +13,6 @@ told apart. Students are drawn from a made-up county with some of their figures 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from accuracy import library_version
+from accuracy import library_version, peak_mib
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -35,6 +35,7 @@ MODEL, DATA, AS_OF = "models/demo", "data/synthetic", "2022-07-08"
 SHAKEN = ("absence_rate", "distance_km", "travel_minutes", "score_level", "score_lowest", "school_absence_rate")
 GROUP_ROWS = 50_000
 """Rows of a row group; fewer in small files, so that every worker has something to do."""
+DAYS = 100
 PEER_ROWS = 20_000
 """Students of the runs with pred_contrib."""
 
@@ -56,6 +57,18 @@ def write_features(path: Path, n: int) -> None:
             writer.write_table(pa.Table.from_pandas(rows, preserve_index=False))
 
 
+def write_records(path: Path, n: int) -> None:
+    """Write a record of each of `n` students for each of `DAYS` days, in the order of the days."""
+    random = np.random.default_rng(1)
+    ids = pa.array([f"S{number:09d}" for number in range(n)])
+    codes = pa.array(["P", "A", "U", "S", "L", "N"])
+    schema = pa.schema([("student_id", pa.string()), ("date", pa.date32()), ("code", pa.string())])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for day in pd.bdate_range("2022-02-21", periods=DAYS).date:
+            code = codes.take(pa.array(random.choice(6, n, p=[0.93, 0.02, 0.01, 0.02, 0.01, 0.01])))
+            writer.write_table(pa.table([ids, pa.array([day] * n, pa.date32()), code], schema=schema))
+
+
 def with_pred_contrib() -> None:
     """Put LightGBM's own contributions in the place of ours, in this process."""
     from dropout_risk import batch
@@ -75,6 +88,7 @@ def run_once(options: argparse.Namespace) -> dict[str, float]:
     start = time.perf_counter()
     from dropout_risk.batch import batch_scorer
     from dropout_risk.bulk import score_in_bulk
+    from dropout_risk.bulk.daily import DailyAttendance
     from dropout_risk.bundle import load_bundle
     from dropout_risk.engines import engine
 
@@ -86,18 +100,21 @@ def run_once(options: argparse.Namespace) -> dict[str, float]:
         if options.engine != "local":  # the workers, too, read and compile the model before the clock starts
             score_in_bulk(options.warm, bundle, Path(folder) / "warm", made)
         begun = time.perf_counter()
-        done = score_in_bulk(options.source, bundle, Path(folder) / "out", made)
+        daily = DailyAttendance(str(options.records), "2022-02-21") if options.records else None
+        done = score_in_bulk(options.source, bundle, Path(folder) / "out", made, as_of=AS_OF, attendance=daily)
         seconds = time.perf_counter() - begun
         size = sum(file.stat().st_size for file in (Path(folder) / "out/scores").iterdir())
     assert done.rows_in == done.scored == pq.read_metadata(options.source).num_rows
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    return {"seconds": seconds, "start_up": begun - start, "peak_mib": peak, "rows": done.rows_in, "bytes": size}
+    return {"seconds": seconds, "start_up": begun - start, "peak_mib": peak_mib(), "rows": done.rows_in, "bytes": size}
 
 
-def run(source: Path, warm: Path, *, engine: str, workers: int, pred_contrib: bool = False) -> dict[str, float]:
+def run(
+    source: Path, warm: Path, *, engine: str, workers: int, pred_contrib: bool = False, records: Path | None = None
+) -> dict[str, float]:
     """Run one configuration in a process of its own."""
     words = [sys.executable, __file__, "--source", source, "--warm", warm, "--engine", engine, "--workers", workers]
     words += ["--pred-contrib"] if pred_contrib else []
+    words += ["--records", records] if records else []
     done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{engine}: {done.stderr[-2000:]}")
@@ -117,24 +134,27 @@ def main() -> int:
         files = {n: folder / f"features-{n}.parquet" for n in sorted({PEER_ROWS, 1_000, *options.sizes})}
         for n, path in track(files.items(), description="make students", console=Console(stderr=True)):
             write_features(path, n)
-        results = measure(files, options)
+        records = folder / "records.parquet"
+        write_records(records, options.engine_size)
+        results = measure(files, records, options)
     out.print(table(results, options))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def measure(files: dict[int, Path], options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def measure(files: dict[int, Path], records: Path, options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Run all configurations in turn, round after round; return the medians."""
     middle = options.engine_size
-    runs = {f"local, {n:,} students": (files[n], "local", False) for n in options.sizes}
-    runs |= {f"{name}, {middle:,} students": (files[middle], name, False) for name in options.engines}
-    runs[f"local with pred_contrib, {PEER_ROWS:,} students"] = (files[PEER_ROWS], "local", True)
+    runs: dict[str, dict[str, Any]] = {f"local, {n:,} students": {"source": files[n]} for n in options.sizes}
+    runs |= {f"{name}, {middle:,} students": {"source": files[middle], "engine": name} for name in options.engines}
+    runs[f"local from daily records, {middle:,} students"] = {"source": files[middle], "records": records}
+    runs[f"local with pred_contrib, {PEER_ROWS:,} students"] = {"source": files[PEER_ROWS], "pred_contrib": True}
     found: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     for _ in range(options.rounds):
-        for name, (source, engine, slow) in track(runs.items(), description="score", console=Console(stderr=True)):
-            warm = files[1_000]
-            found[name].append(run(source, warm, engine=engine, workers=options.workers, pred_contrib=slow))
+        for name, one in track(runs.items(), description="score", console=Console(stderr=True)):
+            settings = {"engine": "local", "workers": options.workers, "warm": files[1_000], **one}
+            found[name].append(run(**settings))
     return {name: {key: median(one[key] for one in each) for key in each[0]} for name, each in found.items()}
 
 
@@ -168,7 +188,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--engines", nargs="*", choices=["dask", "spark"], default=["dask", "spark"])
     parser.add_argument("--json", type=Path, help="also write every figure to this file")
-    for name in ("--source", "--warm"):
+    for name in ("--source", "--warm", "--records"):
         parser.add_argument(name, type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--engine", help=argparse.SUPPRESS)
     parser.add_argument("--pred-contrib", action="store_true", help=argparse.SUPPRESS)

@@ -73,6 +73,7 @@ def test_few_outcomes_move_the_level_and_many_the_slope_too(elsewhere):
     assert np.mean([found.shift for found in few]) < -0.3
 
 
+@pytest.mark.slow
 def test_the_model_is_the_old_one_with_another_line(elsewhere):
     X, y, _, school = place(300, shift=-1, seed=2)
     found = adapt(elsewhere, X, y, groups=school, created="2026-12-01")
@@ -107,6 +108,7 @@ def test_the_outlook_moves_along(elsewhere):
     assert_allclose(gap, 0.3 * found.slope)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_number_of_cases(elsewhere):
     held = []
     for seed in range(40):

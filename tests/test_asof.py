@@ -148,6 +148,7 @@ def test_a_fact_passes_when_it_had_happened_and_was_recorded(table, happened, re
     assert len(cut(one_fact(table, happened, recorded), DAY)[table]) == passes
 
 
+@pytest.mark.slow
 @given(
     table=st.sampled_from(sorted(FACTS)),
     happened=st.dates(datetime.date(2019, 12, 1), datetime.date(2020, 3, 1)),

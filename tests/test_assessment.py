@@ -93,6 +93,7 @@ def plain(value):
     return value is None or type(value) in (str, int, float, bool)
 
 
+@pytest.mark.slow
 def test_the_assessment_has_every_part_and_is_strict_json(made, training):
     assert set(made) == KEYS
     assert json.loads(json.dumps(made, allow_nan=False)) == made
@@ -117,6 +118,7 @@ def test_the_assessment_has_every_part_and_is_strict_json(made, training):
     assert set(made["oracle"]) == {"auc_difference", "average_precision_difference"}
 
 
+@pytest.mark.slow
 def test_the_data_in_brief_counts_what_was_learned(made):
     learned = cohorts(two_counties().tables)
     data = made["data"]
@@ -126,6 +128,7 @@ def test_the_data_in_brief_counts_what_was_learned(made):
     assert data["as_of"] == str(newest_day(two_counties()).date())
 
 
+@pytest.mark.slow
 def test_the_backtest_and_the_risks_are_those_of_the_judged_rows(training):
     learned, assessment = cohorts(two_counties().tables), training.assessment
     assert assessment.risk.shape == learned.y.shape

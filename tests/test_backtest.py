@@ -129,6 +129,7 @@ def test_without_heterogeneity_the_spreads_fall_to_what_is_assumed_or_below():
     assert np.mean([np.sqrt(backtest.school_variance()) for backtest in backtests]) < 0.8 * SCHOOL_SD
 
 
+@pytest.mark.slow
 def test_shocks_of_schools_and_terms_are_seen():
     backtests = [Backtest.of(*past(30_000, schools=60, school_sd=0.5, seed=seed)) for seed in range(8)]
     assert 0.35 < np.mean([np.sqrt(backtest.school_variance()) for backtest in backtests]) < 0.65

@@ -29,12 +29,14 @@ def bare(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", BLOCK + code], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_main_job_runs() -> None:
     run = bare(MAIN_JOB)
     assert run.returncode == 0, run.stderr
     assert run.stdout == "3\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "extra"),
     [

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from trained_county import junior, trained
 
-from dropout_risk.batch import NO_ID, BatchScorer, batch_scorer, identity_of
+from dropout_risk.batch import INFINITE, NO_ID, BatchScorer, batch_scorer, identity_of
 from dropout_risk.bundle import Bundle, load_bundle, save_bundle
 from dropout_risk.county import newest_day
 from dropout_risk.errors import BundleError, ColumnsError, SettingsError
@@ -69,6 +69,7 @@ def assert_same_scores(batch: pa.RecordBatch, expected: pd.DataFrame, reasons: l
         assert all(pd.isna(mine[f"reason_{place}"]) for place in range(len(told) + 1, 4))
 
 
+@pytest.mark.slow
 def test_a_batch_gives_the_scores_and_reasons_of_the_county(bundle: Bundle, folder: str, rows: pd.DataFrame) -> None:
     scores = score(junior(), bundle, reasons=3)
     batch = batch_scorer(folder, bundle, reasons=3)(batch_of(rows))
@@ -76,6 +77,7 @@ def test_a_batch_gives_the_scores_and_reasons_of_the_county(bundle: Bundle, fold
     assert batch.column("refused").null_count == len(rows)
 
 
+@pytest.mark.slow
 def test_the_models_kinds_give_the_same(flat_bundle: Bundle, tmp_path: Path) -> None:
     table = flat_table()
     table["road"] = table["road"].astype(str).where(table.index % 11 > 0, "ice")  # a level never learned
@@ -88,6 +90,7 @@ def test_the_models_kinds_give_the_same(flat_bundle: Bundle, tmp_path: Path) -> 
         assert_same_scores(scorer(batch_of(form)), frame, scores.reasons, "who")
 
 
+@pytest.mark.slow
 def test_a_logistic_model_gives_the_same(tmp_path: Path) -> None:
     table = flat_table(400)
     bundle = train_flat(FlatTable.of(table, label="left", group="village", drop=["who"])).bundle
@@ -110,15 +113,13 @@ def test_the_answer_depends_on_nothing_but_the_row(bundle: Bundle, folder: str, 
 def test_rows_that_cannot_be_scored_are_refused_and_the_others_are_not_touched(
     bundle: Bundle, folder: str, rows: pd.DataFrame
 ) -> None:
-    scorer = batch_scorer(folder, bundle)
+    scorer = batch_scorer(folder, bundle, lang="en")
     spoilt = rows.copy()
     spoilt.loc[3, "absence_rate"], spoilt.loc[5, "student_id"] = np.inf, None
     found, whole = scorer(batch_of(spoilt)).to_pandas(), scorer(batch_of(rows)).to_pandas()
     assert found["refused"].notna().to_numpy().nonzero()[0].tolist() == [3, 5]
-    assert (
-        found.loc[3, "refused"] == "absence_rate is infinite; write a number, or leave it empty where it is not known."
-    )
-    assert found.loc[5, "refused"] == NO_ID.format(column="student_id")
+    assert found.loc[3, "refused"] == INFINITE["en"].format(column="absence_rate")
+    assert found.loc[5, "refused"] == NO_ID["en"].format(column="student_id")
     assert found.loc[[3, 5], ["risk", "band", "reason_1", "contribution_1"]].isna().all(axis=None)
     pd.testing.assert_frame_equal(found.drop([3, 5]), whole.drop([3, 5]), check_exact=True)
 
@@ -139,6 +140,7 @@ def test_every_column_that_does_not_fit_is_named(bundle: Bundle, folder: str, ro
     assert "'distance_km' is large_string, but the model learned numbers" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_it_travels_without_the_model_and_checks_the_one_it_finds(
     bundle: Bundle, flat_bundle: Bundle, folder: str, rows: pd.DataFrame, tmp_path: Path
 ) -> None:

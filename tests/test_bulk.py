@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as arrays
 from trained_county import junior, trained, two_counties
 
 from dropout_risk.bulk import Manifest, score_in_bulk
+from dropout_risk.bulk.daily import DailyAttendance
 from dropout_risk.bulk.publishing import ranks_of
 from dropout_risk.bundle import Bundle
 from dropout_risk.county import newest_day
@@ -98,6 +99,7 @@ def test_features_give_the_scores_of_the_county(
     assert set(found["reason_1"].dropna()) <= set(meanings["feature"]) and meanings["label_zh"].notna().all()
 
 
+@pytest.mark.slow
 def test_raw_tables_give_the_scores_of_the_county(bundle: Bundle, local: Engine, tmp_path: Path) -> None:
     write_tables(junior().as_read, tmp_path / "data")
     done = score_in_bulk(tmp_path / "data", bundle, tmp_path / "out", local, as_of=DAY)
@@ -108,7 +110,7 @@ def test_raw_tables_give_the_scores_of_the_county(bundle: Bundle, local: Engine,
     assert done.rows_in == expected.rows_in and done.refused == len(expected.refused) > 0
     lost = refused_of(tmp_path / "out")
     assert sorted(lost["student_id"]) == sorted(expected.refused["student_id"])
-    assert lost["refused"].str.contains("第|行|row").all()
+    assert lost["refused"].str.match(r"enrolments.csv 第 \d+ 行：").all()
 
 
 def parts_of(tables: Tables) -> dict[str, Tables]:
@@ -145,6 +147,7 @@ def test_folders_of_counties_are_partitions(local: Engine, tmp_path: Path) -> No
     np.testing.assert_allclose(mine["risk"], expected.frame["risk"], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_county_in_two_folders_is_refused_by_the_names_of_its_features(
     bundle: Bundle, local: Engine, tmp_path: Path
 ) -> None:
@@ -153,6 +156,31 @@ def test_a_county_in_two_folders_is_refused_by_the_names_of_its_features(
     with pytest.raises(ColumnsError, match=r"score_level.*school_leaving_rate.*in first and second"):
         score_in_bulk(tmp_path / "province", bundle, tmp_path / "out", local, as_of=DAY)
     assert not (tmp_path / "out/scores").exists()
+
+
+def test_daily_records_give_the_attendance_of_the_county(
+    rows: pd.DataFrame, bundle: Bundle, local: Engine, tmp_path: Path
+) -> None:
+    tables = junior().tables
+    write_tables(tables.only("attendance", "calendar"), tmp_path / "data")
+    terms = tables["terms"].sort_values("start").astype({"start": str, "end": str})
+    now, before = terms["term"].eq("2020-2021-2"), terms["term"].eq("2020-2021-1")
+    assert terms.loc[now, "end"].item() == DAY
+    attendance = DailyAttendance(
+        str(tmp_path / "data/attendance.parquet"),
+        terms.loc[now, "start"].item(),
+        str(tmp_path / "data/calendar.csv"),
+        (terms.loc[before, "start"].item(), terms.loc[before, "end"].item()),
+    )
+    bare = rows.drop(columns=attendance.features)
+    bare.assign(absence_rate=9.0).to_parquet(tmp_path / "bare.parquet", index=False, row_group_size=40)
+    rows.to_parquet(tmp_path / "whole.parquet", index=False)
+    done = score_in_bulk(tmp_path / "bare.parquet", bundle, tmp_path / "out", local, as_of=DAY, attendance=attendance)
+    assert_whole(done, tmp_path / "out")
+    score_in_bulk(tmp_path / "whole.parquet", bundle, tmp_path / "all", local)
+    pd.testing.assert_frame_equal(answer_of(tmp_path / "out"), answer_of(tmp_path / "all"), check_exact=True)
+    with pytest.raises(SettingsError, match="--as-of"):
+        score_in_bulk(tmp_path / "bare.parquet", bundle, tmp_path / "no", local, attendance=attendance)
 
 
 class Stopped(Exception):
@@ -228,7 +256,7 @@ def test_rows_that_cannot_be_scored_are_listed(
     spoilt.loc[9, "student_id"] = spoilt.loc[8, "student_id"]
     spoilt.loc[20, "distance_km"] = -np.inf
     spoilt.to_parquet(tmp_path / "f.parquet", index=False)
-    done = score_in_bulk(tmp_path / "f.parquet", bundle, tmp_path / "out", local)
+    done = score_in_bulk(tmp_path / "f.parquet", bundle, tmp_path / "out", local, lang="en")
     assert_whole(done, tmp_path / "out")
     assert (done.rows_in, done.refused) == (len(rows), 4)
     lost = refused_of(tmp_path / "out")

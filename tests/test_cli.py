@@ -117,6 +117,7 @@ def test_synth_rebuilds_the_county_of_the_repository(run: Callable[..., Run], tm
     assert sum(path.stat().st_size for path in kept.iterdir()) < 5e6
 
 
+@pytest.mark.slow
 def test_validate_good_and_bad(run: Callable[..., Run], county: Path, tmp_path: Path) -> None:
     assert run("validate", county / "data").code == 0
     broken = tmp_path / "broken"
@@ -160,6 +161,7 @@ def strict(text: str) -> dict:
     return json.loads(text, parse_constant=refuse)
 
 
+@pytest.mark.slow
 def test_train_writes_a_bundle_and_says_how_good_it_is(training: Run, county: Path) -> None:
     assert training.code == 0, training.err
     figures = strict(training.out)
@@ -205,6 +207,7 @@ def test_score_counts_every_row(run: Callable[..., Run], county: Path, bundle: P
     assert not list(tmp_path.glob(".*")), "a temporary file is left"
 
 
+@pytest.mark.slow
 def test_score_refuses_a_broken_row_and_scores_the_rest(
     run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path
 ) -> None:
@@ -245,6 +248,7 @@ def test_features_are_scored_into_a_folder(
     assert run(*words, "--reasons", 2).code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["parquet", "json"])
 def test_scores_in_other_forms(
     run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path, ending: str
@@ -257,6 +261,7 @@ def test_scores_in_other_forms(
         assert pd.read_parquet(path)["risk"].between(0, 1).all()
 
 
+@pytest.mark.slow
 def test_a_school_on_its_own_gets_the_countys_numbers(
     run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path
 ) -> None:
@@ -284,6 +289,7 @@ def test_a_school_on_its_own_gets_the_countys_numbers(
     assert alone["scored"] > 10
 
 
+@pytest.mark.slow
 def test_targets_keeps_to_the_capacity(run: Callable[..., Run], county: Path, bundle: Path) -> None:
     done = run("targets", county / "data", "--model", bundle, "--workers", 3, "--per-worker", 4, "--json")
     assert done.code == 0, done.err
@@ -296,6 +302,7 @@ def test_targets_keeps_to_the_capacity(run: Callable[..., Run], county: Path, bu
     assert "12 of" in run("targets", county / "data", "--model", bundle, "--capacity", 12).err
 
 
+@pytest.mark.slow
 def test_targets_per_township_with_a_floor(run: Callable[..., Run], county: Path, bundle: Path) -> None:
     """Every township has its capacity, every school its floor."""
     words = ["targets", county / "data", "--model", bundle, "--per", "township", "--json"]
@@ -312,6 +319,7 @@ def test_targets_per_township_with_a_floor(run: Callable[..., Run], county: Path
     assert refused.code == 2 and "A floor of 2 per school does not fit" in refused.err
 
 
+@pytest.mark.slow
 def test_targets_writes_the_list_the_changes_and_the_draw(
     run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path
 ) -> None:
@@ -348,6 +356,7 @@ def capacities(county: Path, tmp_path: Path) -> Callable[[dict], Path]:
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "per_worker"), [("students", 1), ("workers", 3)])
 def test_a_file_gives_each_place_its_capacity(
     run: Callable[..., Run], county: Path, bundle: Path, capacities: Callable[[dict], Path], kind: str, per_worker: int
@@ -359,6 +368,7 @@ def test_a_file_gives_each_place_its_capacity(
     assert [place["listed"] for place in strict(done.out)["places"]] == [per_worker * n for n in (1, 2, 3, 1, 2)]
 
 
+@pytest.mark.slow
 def test_every_fault_of_a_capacities_file_is_named(
     run: Callable[..., Run], county: Path, bundle: Path, capacities: Callable[[dict], Path]
 ) -> None:
@@ -382,6 +392,7 @@ def test_every_fault_of_a_capacities_file_is_named(
     assert run(*words, "nowhere.csv").code == 2
 
 
+@pytest.mark.slow
 def test_a_place_code_keeps_its_leading_zero(
     run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path
 ) -> None:
@@ -408,6 +419,7 @@ VERBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_an_answer_is_in_one_language(
@@ -423,6 +435,7 @@ def test_an_answer_is_in_one_language(
     assert not mixed, "\n".join(mixed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", VERBS)
 def test_json_of_every_verb_is_strict(
     run: Callable[..., Run], county: Path, bundle: Path, flat: Path, verb: str
@@ -433,6 +446,7 @@ def test_json_of_every_verb_is_strict(
     assert strict(done.out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [("--fold", "fold"), ("--split", "part"), ("--time", "year"), ()])
 def test_train_on_a_flat_table(run: Callable[..., Run], flat: Path, how: tuple[str, ...]) -> None:
     roles = {"fold", "part", "year"} - set(how)
@@ -447,6 +461,7 @@ def test_train_on_a_flat_table(run: Callable[..., Run], flat: Path, how: tuple[s
         assert set(figures["peers"][peer]["auc"]) == {"value", "low", "high"}
 
 
+@pytest.mark.slow
 def test_evaluate_keeps_nothing_but_the_report(
     run: Callable[..., Run], flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -473,6 +488,7 @@ def test_evaluate_a_county(run: Callable[..., Run], county: Path, tmp_path: Path
     assert as_json["metrics"]["auc"]["value"] > 0.5
 
 
+@pytest.mark.slow
 def test_a_model_from_elsewhere_is_set_to_a_county(
     run: Callable[..., Run], county: Path, bundle: Path, tmp_path: Path
 ) -> None:
@@ -489,12 +505,14 @@ def test_a_model_from_elsewhere_is_set_to_a_county(
     assert strict(listed.out)["basis"] == "risks alone"
 
 
+@pytest.mark.slow
 def test_a_model_from_elsewhere_answers_in_json_too(run: Callable[..., Run], county: Path, bundle: Path) -> None:
     done = run("train", county / "data", "--from", bundle, "--no-track", "--json")
     assert done.code == 0, done.err
     assert {"rows", "events", "expected", "slope", "shift", "cases_low", "cases_high"} <= set(strict(done.out))
 
 
+@pytest.mark.slow
 def test_flat_bundle_scores_a_flat_table(run: Callable[..., Run], flat: Path, tmp_path: Path) -> None:
     words = ["--table", flat, "--label", "y", "--drop", "fold,part,year,rule,village", "--no-track"]
     assert run("train", *words, "--out", tmp_path / "b").code == 0
@@ -505,6 +523,7 @@ def test_flat_bundle_scores_a_flat_table(run: Callable[..., Run], flat: Path, tm
     assert "absent" in scored["students"][0]["reasons"][0]["text"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -644,6 +663,7 @@ def test_demo(run: Callable[..., Run], county: Path, tmp_path: Path) -> None:
     assert again.out == done.out
 
 
+@pytest.mark.slow
 def test_the_demo_bundle_of_the_repository_scores(run: Callable[..., Run], county: Path) -> None:
     demo_bundle = Path(__file__).parent.parent / "models" / "demo"
     done = run("score", county / "data", "--model", demo_bundle, "--json")

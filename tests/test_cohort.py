@@ -96,6 +96,7 @@ def test_a_school_corrected_later_is_not_that_of_the_day():
         assert made.schools["school_id"].tolist() == ["A"]
 
 
+@pytest.mark.slow
 def test_two_dates_of_one_term_are_two_sets_of_rows(county):
     days = ["2019-11-15", "2020-01-17"]
     X, y, groups, term = made = cohorts(county, as_of=days)
@@ -140,6 +141,7 @@ def test_who_transfers_for_nowhere_is_counted_and_left_out():
     assert made.outcomes.loc[AUTUMN].to_dict() == {"transfer_not_confirmed": 1, "stayed": 1}
 
 
+@pytest.mark.slow
 def test_audit_and_help_are_those_of_the_day():
     county = make_county(200, terms=4, grades=(6, 9), counties=2, seed=2, daily=False, help_from=2)
     made = cohorts(county)
@@ -167,6 +169,7 @@ def test_a_county_that_comes_later_is_a_level_of_the_audit_too():
     assert made.audit["county"].cat.categories.tolist() == ["990101", "990102"] and made.audit["county"].cat.ordered
 
 
+@pytest.mark.slow
 def test_the_export_date_and_the_horizon_bound_the_help_that_is_seen():
     tables = build_tables(
         enrolments=enrol("x", AUTUMN, SPRING, NEXT_AUTUMN) + enrol("y", AUTUMN, SPRING, NEXT_AUTUMN),

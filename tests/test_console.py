@@ -66,6 +66,7 @@ def test_the_worth_of_a_list_is_said_with_its_own_figures(listings, lang):
     assert f"{overall['one_more']:.1f}" in sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_nothing_is_said_of_one_more_worker_where_all_are_listed(lang):
     everybody = support_list(junior(), trained().bundle, capacity=10_000, lang=lang).targets

@@ -126,6 +126,7 @@ def test_spark_without_java_says_what_to_install(monkeypatch: pytest.MonkeyPatch
         pass
 
 
+@pytest.mark.slow
 def test_a_dask_address_that_does_not_answer_is_told() -> None:
     pytest.importorskip("distributed")
     with pytest.raises(EngineError, match=r"No Dask scheduler answers"), engine("dask", address="tcp://127.0.0.1:1"):

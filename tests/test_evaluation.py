@@ -405,6 +405,7 @@ def test_an_overstated_risk_shows_as_a_gap_of_its_group():
     assert cells.loc["female", "calibration_gap"] == pytest.approx(gap)
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 90), st.integers(0, 60)), min_size=1, max_size=7), st.integers(0, 9))
 def test_suppressed_cells_never_leak(sizes, seed):

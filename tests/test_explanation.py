@@ -36,6 +36,7 @@ def explained(request, training):
 # --- the numbers --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_contributions_add_up_to_the_log_odds(explained):
     model, X, explanation = explained
     total = explanation.values.sum(axis=1) + explanation.base_value

@@ -40,6 +40,7 @@ def county(seed):
     return y, np.clip(risk, 0, 1), by
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "share"), [(0, 0.10), (1, 0.05), (2, 0.30)])
 def test_figures_per_group_are_those_of_fairlearn(seed, share):
     y, risk, by = county(seed)

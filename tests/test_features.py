@@ -261,6 +261,7 @@ def home_of(county, student):
 PERCENTILES = ["score_level", "score_lowest", "score_trend"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("day", DATES)
 def test_every_column_equals_the_slow_way(small_county, day):
     actual, expected = build_features(small_county, day), slow_features(small_county, day)

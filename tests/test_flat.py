@@ -115,6 +115,7 @@ def test_all_faults_of_columns_are_told_at_once(frame: pd.DataFrame) -> None:
     assert all(word in str(caught.value) for word in ("nowhere", "gone", "phone", "address"))
 
 
+@pytest.mark.slow
 def test_shuffled_columns_and_extra_ones_score_the_same(frame: pd.DataFrame) -> None:
     bundle = train_flat(FlatTable.of(frame, **ROLES)).bundle
     scores = score_flat(frame, bundle, lang="en")
@@ -187,6 +188,7 @@ def test_the_columns_of_a_flat_table_are_called_by_their_names(trained: Training
     assert all(row["zh"] == row["en"] == row["group"] for row in made["drivers"]["groups"])
 
 
+@pytest.mark.slow
 def test_a_column_from_after_the_outcome_raises_the_alarm_that_names_it(module_frame: pd.DataFrame) -> None:
     rng = np.random.default_rng(5)
     leaky = module_frame.assign(days_gone=np.where(module_frame["y"] == 1, 60.0, 1.0) + rng.normal(0, 6, 1200))
@@ -202,6 +204,7 @@ def test_an_honest_table_raises_no_alarm_about_its_accuracy(trained: Training) -
     assert "auc" not in {alarm["kind"] for alarm in trained.assessment.to_dict()["alarms"]}
 
 
+@pytest.mark.slow
 def test_the_baseline_is_judged_and_never_learned(frame: pd.DataFrame) -> None:
     table = FlatTable.of(frame, **ROLES)
     found = train_flat(table)

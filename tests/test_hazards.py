@@ -160,6 +160,7 @@ def test_with_one_term_of_outcomes_the_main_model_looks_ahead_and_the_evidence_i
     assert_array_equal(ahead["hazard_2"][longer], main.predict_proba(moved)[:, 1])
 
 
+@pytest.mark.slow
 def test_true_hazards_are_found():
     learned = world(3000, seed=1)
     model = DropoutRiskClassifier(monotone={"trouble": 1}).fit(learned.X, learned.y, groups=learned.groups)
@@ -202,6 +203,7 @@ def test_what_makes_no_sense_is_refused(main, later):
         fit_outlook(cohorts_of(twice), main)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0.001, 0.999), st.floats(0.001, 0.999)), min_size=1, max_size=20))
 def test_rises_are_changes_in_log_odds_in_order(pairs):
     now, before = (

@@ -117,6 +117,7 @@ def test_who_is_absent_to_the_end_is_out():
     assert (row["reason"], row["label"], row["out"]) == ("absence_run", 1, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exit_", ["graduated", "died", "emigrated", "suspended"])
 def test_valid_exits(exit_):
     for rows in (GONE, STAYED):
@@ -175,6 +176,7 @@ def test_a_merged_school_is_no_silent_school():
     assert labels["reason"].to_dict() == dict.fromkeys(CLASSMATES, "stayed") | {"x": "not_registered"}
 
 
+@pytest.mark.slow
 def test_attendance_not_reported():
     for codes in ("-", "N"):
         tables = school(STAYED, attendance=attending(codes * len(FIRST_DAYS)) + attending("P", student="c1"))
@@ -214,6 +216,7 @@ def test_every_reason_has_its_case_here():
 # --- presets ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "days"), [("default", 20), ("yunnan-2022", 3), ("guangdong-2009", 6), ("liaoning-2017", 20)]
 )

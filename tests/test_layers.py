@@ -14,7 +14,7 @@ LAYERS = [
     {"schema", "descriptions", "metrics", "calibration", "figures", "plain", "treeshap", "engines"},
     {"asof", "columns", "logistic", "split", "peers", "coercion", "synthetic", "backtest", "capacity", "gate_text"},
     {"tables", "attendance", "model", "intervals", "gate"},
-    {"validation", "labels", "targets", "card"},
+    {"validation", "labels", "targets", "card", "precompile"},
     {"reference", "explanation", "evaluation", "bundle"},
     {"features", "registry", "adaptation", "churn", "support", "batch"},
     {"audit", "pyfunc_model", "county"},

@@ -124,6 +124,7 @@ def test_what_happened_before_and_was_recorded_later_is_invisible(county, clean,
     assert_same(numbers_of(mined, day, model), clean[day])
 
 
+@pytest.mark.slow
 def test_the_same_landmines_go_off_once_they_are_known(county, clean):
     """A test of these tests: recorded on the day itself the corrections must show."""
     day = DAYS[1]
@@ -166,6 +167,7 @@ def test_a_planted_outcome_is_not_found(county, clean, model, term, day):
     assert_same(numbers_of(mined, day, model), clean[day])
 
 
+@pytest.mark.slow
 def test_terms_to_come_change_nothing(county, clean, model):
     day = DAYS[1]
     terms = county["terms"]
@@ -187,6 +189,7 @@ def test_later_terms_change_nothing_in_earlier_cohorts(county, change):
     pd.testing.assert_frame_equal(before.outcomes, after.outcomes)
 
 
+@pytest.mark.slow
 def test_outcomes_of_later_terms_change_no_earlier_label(county):
     known_by = term_end(SPRING) + pd.Timedelta(days=30)
     changes = county["status_changes"]
@@ -216,6 +219,7 @@ def test_no_identity_and_no_audit_column_is_a_feature():
     assert not private & set(FEATURES)
 
 
+@pytest.mark.slow
 def test_identities_and_audit_columns_change_no_feature(county, clean, model):
     rng = np.random.default_rng(2)
     frames = {}
@@ -225,6 +229,7 @@ def test_identities_and_audit_columns_change_no_feature(county, clean, model):
     assert_same(numbers_of(county.replace(**frames), DAYS[1], model), clean[DAYS[1]])
 
 
+@pytest.mark.slow
 def test_help_that_was_given_changes_no_feature(county, clean, model):
     students = county["students"]["student_id"].sample(frac=0.5, random_state=0)
     helped = build_table(
@@ -242,6 +247,7 @@ def test_belief_ethnicity_and_address_never_get_in(header):
     assert not tables["enrolments"].isin(["z"]).any(axis=None)
 
 
+@pytest.mark.slow
 def test_a_column_that_got_in_by_force_is_not_read(county, clean, model):
     leaves = county.oracle.drop_duplicates("student_id", keep="last").set_index("student_id")["leaves"]
     frames = {}

@@ -74,6 +74,7 @@ def test_the_list_is_the_top_of_the_scores(listing, scores):
         assert rows["risk"].is_monotonic_decreasing and rows["list_place"].tolist() == list(range(1, CAPACITY + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "capacity", "floor", "seed"),
     [
@@ -97,11 +98,13 @@ def test_places_floors_and_capacities_are_kept(bundle, scores, place, capacity, 
         assert (found.targets.frame.groupby("school_id").size() >= floor).all()
 
 
+@pytest.mark.slow
 def test_workers_times_students_per_worker_is_the_capacity(bundle, listing):
     workers = support_list(two_counties(), bundle, capacity=Capacity(workers=4, per_worker=10), lang="en")
     assert workers.targets.frame["student_id"].tolist() == listing.targets.frame["student_id"].tolist()
 
 
+@pytest.mark.slow
 def test_every_student_listed_has_reasons_and_an_outlook(listing, scores, bundle):
     frame = listing.targets.frame.set_index("student_id")
     told = score(two_counties(), bundle, reasons=3, lang="en")
@@ -112,6 +115,7 @@ def test_every_student_listed_has_reasons_and_an_outlook(listing, scores, bundle
     assert not frame.columns.duplicated().any()
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_changes_nothing(listing, bundle):
     frames = {
         name: frame.sample(frac=1, random_state=1).reset_index(drop=True)
@@ -124,6 +128,7 @@ def test_the_order_of_rows_changes_nothing(listing, bundle):
 # --- since last term --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_last_terms_list_is_the_one_that_was_made_then(listing, scores, bundle):
     then = two_counties().tables["terms"].sort_values("start")["end"].iloc[-2]
     earlier = support_list(two_counties(), bundle, capacity=CAPACITY, as_of=then)
@@ -167,6 +172,7 @@ def test_rise_is_the_difference_of_log_odds_of_all_seen_twice(listing, scores):
     assert frame.loc[frame.index.difference(both), ["rise", "risk_before"]].isna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_in_the_first_term_nothing_is_compared(bundle):
     first = two_counties().tables["terms"].sort_values("start")["end"].iloc[0]
     found = support_list(two_counties(), bundle, capacity=5, as_of=first)
@@ -196,6 +202,7 @@ def same_roster_twice():
     return check_county(tables.replace(enrolments=pd.concat([before, there], ignore_index=True), status_changes=kept))
 
 
+@pytest.mark.slow
 def test_no_change_at_all_is_no_error(bundle):
     county = same_roster_twice()
     found = support_list(county, bundle, capacity=100_000)
@@ -226,6 +233,7 @@ def closed():
     return check_county(tables.replace(enrolments=enrolments)), gone
 
 
+@pytest.mark.slow
 def test_a_closed_school_needs_no_capacity(closed):
     county, gone = closed
     bundle = trained().bundle
@@ -236,6 +244,7 @@ def test_a_closed_school_needs_no_capacity(closed):
     assert found.churn is not None
 
 
+@pytest.mark.slow
 def test_students_of_a_closed_school_had_a_score_last_term(closed):
     county, gone = closed
     bundle = trained().bundle

@@ -148,6 +148,7 @@ def test_ties_at_the_cut_by_enumeration(sample, capacity):
     np.testing.assert_allclose(listing_chance(risk, capacity), chance)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(samples(), st.floats(0.01, 0.99))
 def test_measure_repeats_the_single_figures(sample, share):
@@ -230,6 +231,7 @@ def test_the_calibration_error_is_the_mean_gap_of_the_bins(sample, bins):
     assert gaps == pytest.approx(calibration_error(y, risk, bins=bins))
 
 
+@pytest.mark.slow
 @given(st.integers(1, 250), st.integers(0, 2**31))
 def test_precision_at_each_recall_by_walking_down_the_list(n, seed):
     rng = np.random.default_rng(seed)
@@ -259,6 +261,7 @@ def test_a_tie_spreads_the_precision_over_its_rows():
     assert precision.tolist() == [0.5, 0.5]
 
 
+@pytest.mark.slow
 @given(samples(), st.floats(0.01, 0.99))
 def test_figures_of_a_list_by_counting(sample, share):
     """Without ties a student is listed or not: count the four kinds."""
@@ -289,6 +292,7 @@ def test_draws_are_whole_groups_with_replacement():
     assert (draws.counts != draw_groups(group, n_boot=4000, seed=2).counts).any()
 
 
+@pytest.mark.slow
 def test_replicates_spread_as_new_samples_do():
     """The spread of the replicates of one sample is near the spread of the figure over new samples."""
     over_samples = [measure(*simulate(seed=seed)[:2], capacities=(0.1,)) for seed in range(300)]

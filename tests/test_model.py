@@ -25,6 +25,7 @@ from dropout_risk.model import DropoutRiskClassifier
 KINDS = ("boosted", "logistic")
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         DropoutRiskClassifier(),
@@ -470,3 +471,44 @@ def test_a_failed_fit_does_not_look_fitted():
         model.fit(X, np.zeros(1500))
     with pytest.raises(NotFittedError):
         model.predict(X)
+
+
+def lightgbm_contributions(model, X):
+    """LightGBM's own contributions of the calibrated log-odds, in the order of the training columns."""
+    matrix = model._matrix(X)
+    parts = np.mean([one.predict(matrix, pred_contrib=True) for one in model.boosters_], axis=0)[:, :-1]
+    values = np.empty(parts.shape)
+    values[:, model._order] = model.calibration_.slope * parts
+    return values
+
+
+def test_contributions_are_those_of_lightgbm():
+    model = fast(small_data="boosted").fit(X, Y)
+    values, base = model.contributions(X)
+    assert_allclose(values, lightgbm_contributions(model, X), rtol=0, atol=1e-9)
+    assert_allclose(values.sum(axis=1) + base, model.decision_function(X), rtol=0, atol=1e-9)
+    assert_allclose(model.compiled().scores(model._matrix(X)), model.decision_function(X), rtol=0, atol=1e-9)
+
+
+def test_compiled_trees_never_outlive_their_model():
+    model = fast(small_data="boosted").fit(X, Y)
+    model.contributions(X)
+    milder = model.recalibrated(model.calibration_.then(0.5, -1.0))
+    assert_allclose(milder.contributions(X)[0], 0.5 * model.contributions(X)[0], rtol=0, atol=1e-12)
+    model.fit(X, 1 - Y)
+    assert_allclose(model.contributions(X)[0], lightgbm_contributions(model, X), rtol=0, atol=1e-9)
+
+
+def test_compiled_trees_are_kept_in_memory_only():
+    model = fast(small_data="boosted").fit(X, Y)
+    size = len(pickle.dumps(model))
+    assert model.compiled() is model.compiled()
+    assert len(pickle.dumps(model)) == size
+    again = pickle.loads(pickle.dumps(model))
+    assert_array_equal(again.contributions(X)[0], model.contributions(X)[0])
+    assert set(model.to_files()) == {"model.json", *(f"booster_{k}.txt" for k in range(len(model.boosters_)))}
+
+
+def test_a_logistic_model_has_no_trees_to_compile():
+    with pytest.raises(SettingsError, match="no trees to compile"):
+        fast(small_data="logistic").fit(X, Y).compiled()

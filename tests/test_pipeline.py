@@ -30,6 +30,7 @@ def training(checked: County) -> Training:
     return train(checked, peers=FAST_PEERS, thorough=False)
 
 
+@pytest.mark.slow
 def test_training_is_judged_out_of_time(training: Training) -> None:
     assert training.bundle.metrics["validation"]["en"].startswith("out of time")
     assert training.bundle.metrics["validation"]["zh"].startswith("按时间外推")
@@ -43,6 +44,7 @@ def test_outcomes_account_for_every_student_at_risk(training: Training) -> None:
     assert known == training.bundle.data["rows"]
 
 
+@pytest.mark.slow
 def test_training_twice_gives_the_same_bundle(checked: County, training: Training) -> None:
     again = train(checked, peers=FAST_PEERS, thorough=False, threads=2)
     assert again.assessment.to_dict() == training.assessment.to_dict()

@@ -81,6 +81,7 @@ def test_help_is_light(words: list[str]) -> None:
     assert not loaded_by(f"{code}\nwith contextlib.suppress(SystemExit):\n    main()") & heavy
 
 
+@pytest.mark.slow
 def test_main_job_needs_no_optional_library() -> None:
     optional = {"mlflow", "shap", "dask", "matplotlib", "fastapi", "sqlalchemy", "pyspark"}
     assert not loaded_by("import dropout_risk.pipeline, dropout_risk.flat, dropout_risk.cli") & optional

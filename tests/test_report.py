@@ -207,6 +207,7 @@ def test_hostile_names_are_only_text():
         assert parsed.text.count(HOSTILE) >= 7
 
 
+@pytest.mark.slow
 def test_the_same_figures_give_the_same_bytes(tmp_path, pages):
     assert {key: VARIANTS[key[0]](key[1]) for key in pages} == pages
     code = (
@@ -320,6 +321,7 @@ SAMPLE = {"assessment": small_assessment(), "listing": listing()}
 NUMBERS = numbers_in(SAMPLE)
 
 
+@pytest.mark.slow
 @given(paths=st.lists(st.sampled_from(NUMBERS), min_size=1, max_size=40), gone=st.sampled_from([None, math.nan, "cut"]))
 @settings(max_examples=40)
 def test_any_figure_may_be_unknown(paths, gone):
@@ -337,6 +339,7 @@ def test_any_figure_may_be_unknown(paths, gone):
     assert not re.search(r"=\"[^\"]*\bnan\b", page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part", [*full_assessment(), *(f"evaluation.{name}" for name in full_assessment()["evaluation"])]
 )

@@ -172,6 +172,7 @@ def test_gaps_are_the_labels_of_what_is_not_recorded():
         assert len(first) == 1 and len(second) == 2 and first[0] == second[1]
 
 
+@pytest.mark.slow
 def test_reasons_become_columns_and_nobody_loses_any():
     assert reason_columns([]).empty
     assert reason_columns([[], []]).empty

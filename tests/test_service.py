@@ -155,6 +155,7 @@ def whole(client: TestClient, small_roster: Roster) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------- one school
 
 
+@pytest.mark.slow
 def test_every_school_gets_exactly_the_numbers_of_the_countys_own_run(
     client: TestClient, county: Tables, batch: Scores
 ) -> None:
@@ -170,6 +171,7 @@ def test_every_school_gets_exactly_the_numbers_of_the_countys_own_run(
     assert seen == expected
 
 
+@pytest.mark.slow
 def test_an_earlier_day_is_scored_with_what_was_known_then(client: TestClient, small_roster: Roster) -> None:
     day = small_roster["terms"][1]["end"]
     early = scored(client, {"as_of": day, "tables": small_roster})
@@ -181,6 +183,7 @@ def test_an_earlier_day_is_scored_with_what_was_known_then(client: TestClient, s
     assert by_student(scored(client, {"as_of": day, "tables": without_later})) == by_student(early)
 
 
+@pytest.mark.slow
 def test_language_and_number_of_reasons(client: TestClient, small_roster: Roster, whole: dict[str, Any]) -> None:
     zh = scored(client, {"tables": small_roster, "reasons": 2})
     assert "由人作出决定" in zh["disclaimer"]
@@ -200,6 +203,7 @@ def test_headers_may_be_chinese(client: TestClient, small_roster: Roster, whole:
     assert by_student(scored(client, {"tables": chinese, "lang": "en"})) == by_student(whole)
 
 
+@pytest.mark.slow
 def test_answers_are_the_same_side_by_side(client: TestClient, small_roster: Roster, whole: dict[str, Any]) -> None:
     with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(lambda _: scored(client, {"tables": small_roster, "lang": "en"}), range(4)))
@@ -343,6 +347,7 @@ DAMAGE: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_bad_row_is_refused_and_the_good_ones_are_scored(
     client: TestClient, small_roster: Roster, whole: dict[str, Any], damage: str
@@ -359,6 +364,7 @@ def test_a_bad_row_is_refused_and_the_good_ones_are_scored(
     assert by_student(answer) == {other: row for other, row in by_student(whole).items() if other != student}
 
 
+@pytest.mark.slow
 def test_a_term_whose_rows_are_all_refused_is_not_replaced_by_an_earlier_one(
     client: TestClient, small_roster: Roster
 ) -> None:
@@ -371,6 +377,7 @@ def test_a_term_whose_rows_are_all_refused_is_not_replaced_by_an_earlier_one(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["attendance", "grades", "households", "status_changes"])
 def test_a_table_that_can_be_missing_may_be_left_out_or_empty(
     client: TestClient, small_roster: Roster, name: str
@@ -391,6 +398,7 @@ def test_a_bad_cell_outside_the_roster_is_told_and_costs_no_score(client: TestCl
     assert problem["message"].isascii()
 
 
+@pytest.mark.slow
 def test_problems_are_counted_where_they_are_too_many_to_list(client: TestClient, small_roster: Roster) -> None:
     roster = copy.deepcopy(small_roster)
     for row in roster["attendance"][:250]:
@@ -400,6 +408,7 @@ def test_problems_are_counted_where_they_are_too_many_to_list(client: TestClient
     assert answer["problems_left_out"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["terms", "schools", "students", "enrolments"])
 def test_a_table_that_is_needed_is_asked_for(client: TestClient, small_roster: Roster, name: str) -> None:
     without = {other: rows for other, rows in small_roster.items() if other != name}
@@ -522,6 +531,7 @@ def test_no_more_of_a_body_is_read_than_the_limit_allows(
     assert received == chunks_read
 
 
+@pytest.mark.slow
 def test_more_students_than_allowed_are_refused(folder: Path, small_roster: Roster) -> None:
     with TestClient(create_app(Settings(model=str(folder), max_students=5))) as client:
         assert_problem(post(client, {"tables": small_roster}), 413)
@@ -611,6 +621,7 @@ def test_flat_requests_that_cannot_be_scored_are_problems(flat_client: TestClien
     assert_problem(post(flat_client, body), 422)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(cells=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(sorted(FLAT_ROWS[0])), JUNK), max_size=3))
 def test_damage_to_flat_rows_costs_no_other_row_its_score(

@@ -39,6 +39,7 @@ def overlap(risk, other, among=slice(None)):
     return np.minimum(mine, others)[among].sum() / mine[among].sum()
 
 
+@pytest.mark.slow
 def test_a_late_file_is_a_file_recorded_after_the_day(model, roster, day):
     """The same features come out when every row of these four weeks stays, but reached the county a week later."""
     tables, risk = junior().tables, model.predict_proba(roster)[:, 1]
@@ -102,6 +103,7 @@ def test_without_daily_attendance_or_with_one_school_there_is_no_late_file(model
     assert kept_when_late(small, end, model, build_features(small.tables, end), share=SHARE) is None
 
 
+@pytest.mark.slow
 def test_a_refit_is_the_same_model_with_another_seed(model, roster):
     learned = cohorts(junior().tables)
     trial = Trial(learned.X, learned.y, learned.groups, learned.term, [], {})

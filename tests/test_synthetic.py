@@ -95,6 +95,7 @@ def assert_is_consistent(tables: Tables) -> None:
         assert pd.MultiIndex.from_frame(rows[["student_id", "term"]]).isin(on_roll).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     students=st.integers(1, 120),
@@ -155,6 +156,7 @@ for frame in (*tables.values(), tables.oracle):
 """
 
 
+@pytest.mark.slow
 def test_same_arguments_same_tables_in_another_process():
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONUTF8": "1"}
     command = [sys.executable, "-c", PRINT_COUNTY]

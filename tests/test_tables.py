@@ -523,6 +523,7 @@ def county(draw: st.DrawFn) -> Tables:
     return make_tables(frames)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(county(), st.sampled_from(["csv", "parquet"]))
 def test_writing_and_reading_loses_nothing(tmp_path_factory, tables, form):
@@ -543,6 +544,7 @@ def test_cleaning_twice_changes_nothing(text):
     assert clean(clean(text)) == clean(text)
 
 
+@pytest.mark.slow
 @given(st.lists(st.none() | DAYS.map(pd.Timestamp), max_size=20))
 def test_dates_as_text_serial_and_timestamp_agree(days):
     column = TABLES["students"]["birth_date"]
@@ -635,6 +637,7 @@ def test_a_flat_table_is_one_sheet_of_one_file(tmp_path):
             read_flat(wrong)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=60)
 @given(
     suffix=st.sampled_from([".csv", ".parquet", ".xlsx"]),

@@ -59,6 +59,7 @@ def test_capacity_for_a_place_without_students_does_no_harm():
 risks = st.lists(st.sampled_from([0.05, 0.1, 0.2, 0.2, 0.7]), min_size=1, max_size=25)
 
 
+@pytest.mark.slow
 @given(risks=risks, capacity=st.integers(1, 12), seed=st.integers(0, 3), data=st.data())
 @settings(deadline=None, max_examples=25)
 def test_the_list_by_its_definition(risks, capacity, seed, data):
@@ -94,6 +95,7 @@ def test_the_draw_is_recorded_and_repeatable():
     assert listed(first) != listed(target_list(scores, capacity=5, seed=4))
 
 
+@pytest.mark.slow
 def test_the_draw_favours_nobody():
     scores = scored([0.2] * 10)
     chosen = pd.Series([name for seed in range(60) for name in listed(target_list(scores, capacity=3, seed=seed))])
@@ -235,6 +237,7 @@ def best_lists(risks, schools, capacity, floor):
     return found
 
 
+@pytest.mark.slow
 @given(data=st.data(), n=st.integers(1, 6), capacity=st.integers(1, 7), floor=st.integers(0, 2), seed=st.integers(0, 9))
 @settings(deadline=None, max_examples=40)
 def test_the_floors_by_trying_every_order(data, n, capacity, floor, seed):
@@ -303,6 +306,7 @@ def test_an_empty_roster_gives_an_empty_list():
 # --- the draw ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(data=st.data(), seed=st.integers(0, 5))
 @settings(deadline=None, max_examples=25)
 def test_other_places_and_the_order_of_rows_change_nothing(data, seed):
@@ -335,6 +339,7 @@ def test_the_record_of_the_draw_lets_anybody_repeat_it():
     assert all(row["draw"] == draw_number(record["seed"], row["student_id"]) for row in tied)
 
 
+@pytest.mark.slow
 def test_every_tied_student_has_the_same_chance():
     """Two of four: each of the six pairs is as likely."""
     scores = scored([0.2] * 4)
@@ -441,6 +446,7 @@ def test_the_previous_list_is_compared():
     assert "new" not in target_list(scored([0.9]), capacity=1).frame
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_students_and_not_with_the_draws():
     import tracemalloc
 

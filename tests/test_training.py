@@ -32,6 +32,7 @@ def quick(tables: Tables, **options):
 # --- what is refused --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("county", "error", "words"),
     [
@@ -50,6 +51,7 @@ def test_too_little_to_learn_from_gets_a_sentence(county, error, words):
     assert "split" not in text, "the reader has a county, no splits"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_tiny_county_gets_what_can_be_said(seed):
     """Sixty students of one school: a logistic model, no unseen place, and everything else is there."""
@@ -61,6 +63,7 @@ def test_a_tiny_county_gets_what_can_be_said(seed):
     json.dumps(made, allow_nan=False)
 
 
+@pytest.mark.slow
 def test_two_terms_with_schools_are_judged_by_school():
     made = quick(make_county(500, terms=2, grades=(6, 9), shift=1.2, seed=4)).assessment.to_dict()
     assert made["validation"]["en"].startswith("out of group") and made["validation"]["zh"].startswith("按学校外推")
@@ -105,6 +108,7 @@ def treated(treatment):
     return trained("helped") if treatment == "exclude" else trained("helped", treatment=treatment)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "treatment", ["exclude", pytest.param("weight", marks=SLOW), pytest.param("audit", marks=SLOW)]
 )
@@ -157,6 +161,7 @@ def test_helped_and_others_are_judged_apart_by_their_own_rows(treatment, seen):
     assert figures["helped"]["auc"] != figures["not_helped"]["auc"]
 
 
+@pytest.mark.slow
 def test_the_frozen_benchmark_is_of_rows_before_anybody_was_helped(seen):
     learned, touched = seen
     found = trained("helped").assessment.to_dict()["help"]["frozen"]
@@ -222,6 +227,7 @@ def leaking(monkeypatch):
     two_counties()._features.clear()
 
 
+@pytest.mark.slow
 def test_a_feature_that_looks_ahead_raises_the_alarm_that_names_it(leaking):
     made = train(two_counties(), peers={}, thorough=False).assessment.to_dict()
     alarms = {alarm["kind"]: alarm for alarm in made["alarms"]}
@@ -246,6 +252,7 @@ def adapted(milder):
     return adapt_county(milder, trained("two_counties").bundle, created=date(2026, 11, 22))
 
 
+@pytest.mark.slow
 def test_a_model_from_elsewhere_is_set_to_the_level_of_the_place(milder, adapted):
     learned = cohorts(milder.tables)
     assert (adapted.rows, adapted.events) == (len(learned.y), learned.y.sum())
@@ -258,6 +265,7 @@ def test_a_model_from_elsewhere_is_set_to_the_level_of_the_place(milder, adapted
     assert (np.argsort(before, kind="stable") == np.argsort(after, kind="stable")).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_an_adapted_bundle_scores_and_survives_saving(milder, adapted, tmp_path):
     scores = score(milder, adapted.bundle)
     saved = load_bundle(save_bundle(adapted.bundle, tmp_path / "b"))
@@ -267,6 +275,7 @@ def test_an_adapted_bundle_scores_and_survives_saving(milder, adapted, tmp_path)
     assert saved.created == "2026-11-22"
 
 
+@pytest.mark.slow
 def test_what_a_model_from_elsewhere_needs_is_said(milder, adapted):
     with pytest.raises(SettingsError, match="flat table"):
         adapt_county(milder, replace(trained().bundle, kind="flat"))
@@ -283,6 +292,7 @@ def test_what_a_model_from_elsewhere_needs_is_said(milder, adapted):
 # --- the rest ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_training_says_what_it_is_doing():
     told = []
     quick(make_county(120, **{**JUNIOR, "grades": (7, 9)}, terms=3), progress=told.append)
@@ -309,6 +319,7 @@ def test_bands_hold_their_shares_of_the_judged_risks():
         assert (risk >= cuts[name] - 1e-4).mean() == pytest.approx(share, abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_longer_horizon_is_learned_and_kept():
     made = quick(make_county(400, terms=5, **JUNIOR), horizon=2)
     assert made.bundle.horizon == 2 and made.bundle.outlook is None

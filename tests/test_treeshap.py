@@ -77,6 +77,7 @@ def load(text):
     return lgb.Booster(model_str=re.sub(r"\ntree_sizes=.*", "", text))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),

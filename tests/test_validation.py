@@ -205,6 +205,7 @@ FOLLOWS = {
 """What else a case must bring: the rest of the county does not fit to what was changed."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(CASES))
 def test_each_kind_of_problem_is_found_with_its_place(frames, tmp_path, kind):
     level, table, count, make = CASES[kind]
@@ -227,6 +228,7 @@ def test_each_kind_of_problem_is_found_with_its_place(frames, tmp_path, kind):
 # ------------------------------------------------------------------------------------ the report
 
 
+@pytest.mark.slow
 def test_the_report_speaks_both_languages_and_gives_values(frames, tmp_path):
     tables = change("students", [3, 4], birth_date="王小明", id_number="513425201001011328")(frames, tmp_path)
     report = validate(tables)
@@ -246,6 +248,7 @@ def test_the_report_speaks_both_languages_and_gives_values(frames, tmp_path):
     assert validate(make_tables(frames)).to_frame().empty
 
 
+@pytest.mark.slow
 def test_names_are_never_shown(frames, tmp_path):
     tables = change("students", 3, name="欧阳修", student_id=None)(frames, tmp_path)
     assert "欧阳修" not in validate(tables).to_text() + validate(tables).to_text("zh")
@@ -342,6 +345,7 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(ROWS)
 def test_duplicates_are_those_of_a_plain_loop(rows):
@@ -428,6 +432,7 @@ def test_what_a_whole_table_lacks_is_raised_in_one_go(frames):
     assert len(str(caught.value).splitlines()) >= 2
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=10)
 @given(st.lists(st.tuples(st.sampled_from(list(TABLES)), st.integers(0, 79), st.integers(0, 9)), max_size=6))
 def test_whatever_is_broken_the_rest_is_usable(broken):

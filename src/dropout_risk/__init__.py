@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dropout_risk.adaptation import Adaptation as Adaptation
     from dropout_risk.adaptation import adapt as adapt
     from dropout_risk.assessment import Assessment as Assessment
+    from dropout_risk.attendance import attendance_features as attendance_features
     from dropout_risk.audit import AUDIT as AUDIT
     from dropout_risk.audit import audit_columns as audit_columns
     from dropout_risk.backtest import Backtest as Backtest
@@ -113,6 +114,7 @@ __all__ = [
     "__version__",
     "adapt",
     "adapt_county",
+    "attendance_features",
     "audit_columns",
     "batch_scorer",
     "build_features",
@@ -182,6 +184,7 @@ _HOME = {
     "Training": "training",
     "adapt": "adaptation",
     "adapt_county": "training",
+    "attendance_features": "attendance",
     "audit_columns": "audit",
     "batch_scorer": "batch",
     "build_features": "features",

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dropout_risk.bundle import Bundle, load_bundle
-from dropout_risk.descriptions import FEATURES
+from dropout_risk.descriptions import FEATURES, Lang
 from dropout_risk.errors import BundleError, ColumnsError, SettingsError
 
 Floats = npt.NDArray[np.float64]
@@ -30,8 +30,14 @@ IDENTITY = ("student_id", "school_id", "county_id", "township_id", "class_id")
 NAME = pa.dictionary(pa.int8(), pa.string())
 """Type of bands, and of reasons for up to 127 features."""
 
-NO_ID = "The {column} is empty; every row needs one."
-INFINITE = "{column} is infinite; write a number, or leave it empty where it is not known."
+NO_ID: dict[Lang, str] = {
+    "en": "The {column} is empty; every row needs one.",
+    "zh": "{column} 为空；每行都必须填写。",
+}
+INFINITE: dict[Lang, str] = {
+    "en": "{column} is infinite; write a number, or leave it empty where it is not known.",
+    "zh": "{column} 为无穷大；请填写数字，未知时请留空。",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class BatchScorer:
         Reasons per row, at most the number of groups of features.
     identity : tuple of str
         Columns to hand on; the first one names the row and may not be empty.
+    lang : {"zh", "en"}
+        Language of the sentences about rows that are refused.
 
     Examples
     --------
@@ -65,6 +73,7 @@ class BatchScorer:
     digest: str
     reasons: int = 5
     identity: tuple[str, ...] = ("student_id",)
+    lang: Lang = "zh"
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return as many rows as came in, in their order.
@@ -90,7 +99,7 @@ class BatchScorer:
         """
         scoring = _scoring(self.model, self.digest)
         scoring.check(batch.schema, self.identity)
-        refused = _refusals(batch, scoring.features, self.identity[0])
+        refused = _refusals(batch, scoring.features, self.identity[0], self.lang)
         matrix = scoring.matrix(batch)
         index, value, risk = scoring.strongest(matrix, self.reasons)
         lost = refused.is_valid().to_numpy(zero_copy_only=False)
@@ -129,13 +138,13 @@ class BatchScorer:
 
 
 def batch_scorer(
-    model: str, bundle: Bundle, *, reasons: int = 5, identity: Sequence[str] = ("student_id",)
+    model: str, bundle: Bundle, *, reasons: int = 5, identity: Sequence[str] = ("student_id",), lang: Lang = "zh"
 ) -> BatchScorer:
     """Return the scoring function of a bundle that is saved in the folder `model`.
 
     Parameters
     ----------
-    model, reasons, identity
+    model, reasons, identity, lang
         As in `BatchScorer`.
     bundle : Bundle
         What the folder holds.
@@ -162,7 +171,7 @@ def batch_scorer(
     if len(names) > np.iinfo(np.int8).max:
         raise SettingsError(f"The model has {len(names)} features; batches are scored with up to 127.")
     _READY[bundle.digest] = _Scoring(bundle)
-    return BatchScorer(model, bundle.digest, reasons, tuple(identity))
+    return BatchScorer(model, bundle.digest, reasons, tuple(identity), lang)
 
 
 def identity_of(schema: pa.Schema, named: str | None = None) -> tuple[str, ...]:
@@ -292,13 +301,13 @@ def _numbers(column: pa.Array, levels: list[Any] | None) -> Floats:
     return np.asarray(column.to_numpy(zero_copy_only=False))
 
 
-def _refusals(batch: pa.RecordBatch, features: Sequence[str], key: str) -> pa.Array:
+def _refusals(batch: pa.RecordBatch, features: Sequence[str], key: str, lang: Lang) -> pa.Array:
     """Return for each row why it can get no risk; null for the rows that can."""
     refused = pa.nulls(batch.num_rows, pa.string())
-    faults = [(NO_ID, key, batch.column(key).is_null())]
+    faults = [(NO_ID[lang], key, batch.column(key).is_null())]
     for name in features:
         if pa.types.is_floating(batch.column(name).type):
-            faults.append((INFINITE, name, pc.is_inf(batch.column(name)).fill_null(False)))
+            faults.append((INFINITE[lang], name, pc.is_inf(batch.column(name)).fill_null(False)))
     for words, name, is_bad in faults:
         if is_bad.true_count:
             refused = pc.coalesce(refused, pc.if_else(is_bad, words.format(column=name), None))

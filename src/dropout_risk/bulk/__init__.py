@@ -14,6 +14,7 @@ was when it is called again; when the manifest stands there, all is done and `.w
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -27,11 +28,12 @@ import pyarrow.parquet as pq
 
 from dropout_risk.asof import to_day
 from dropout_risk.batch import batch_scorer, identity_of
+from dropout_risk.bulk.daily import DailyAttendance, write_attendance
 from dropout_risk.bulk.partitions import WORK, Partition, check_columns, find_partitions, write_json
 from dropout_risk.bulk.publishing import Publishing, write_ranks
 from dropout_risk.bulk.scoring import Scoring, refuse_divided_counties
 from dropout_risk.bundle import Bundle, save_bundle
-from dropout_risk.descriptions import FEATURES, GROUPS, MEASURES
+from dropout_risk.descriptions import FEATURES, GROUPS, MEASURES, Lang
 from dropout_risk.engines import Engine
 from dropout_risk.errors import SettingsError
 from dropout_risk.tables import atomic_path
@@ -87,6 +89,8 @@ def score_in_bulk(
     as_of: str | date | None = None,
     reasons: int = 5,
     id_column: str | None = None,
+    attendance: DailyAttendance | None = None,
+    lang: Lang = "zh",
     progress: Progress | None = None,
 ) -> Manifest:
     """Score all rows of `source` into the folder `out`; go on where an earlier run was stopped.
@@ -108,6 +112,11 @@ def score_in_bulk(
         Reasons per row.
     id_column : str, optional
         The column that names a row of features, if it is not `student_id`.
+    attendance : DailyAttendance, optional
+        Daily records from which the features of attendance are measured, in one pass, in the place of columns of
+        the table; for features of the package's own only.
+    lang : {"zh", "en"}
+        Language of the sentences about rows that are refused.
     progress : callable, optional
         See `Progress`.
 
@@ -144,18 +153,27 @@ def score_in_bulk(
         "as_of": day,
         "reasons": reasons,
         "id_column": id_column,
+        "lang": lang,
+        "attendance": attendance and attendance.fingerprint(),
         "source": [one.fingerprint() for one in partitions],
     }
     if (manifest := _finished(out, settings)) is not None:
         return manifest
     work = _working_folder(out, settings, bundle)
-    scorer = batch_scorer(str(work / "model"), bundle, reasons=reasons)
-    if partitions[0].row_groups:
-        schema = pq.read_schema(partitions[0].path)
-        scorer = batch_scorer(str(work / "model"), bundle, reasons=reasons, identity=identity_of(schema, id_column))
-        check_columns(partitions, scorer)
+    scorer = batch_scorer(str(work / "model"), bundle, reasons=reasons, lang=lang)
     tell = progress or (lambda step, done, total: None)
-    scored = _run(engine, Scoring(scorer, str(work), day), partitions, _sidecars(work, "scored"), "score", tell)
+    if partitions[0].row_groups:
+        identity = identity_of(pq.read_schema(partitions[0].path), id_column)
+        scorer = batch_scorer(str(work / "model"), bundle, reasons=reasons, identity=identity, lang=lang)
+        check_columns(partitions, scorer, measured=attendance.features if attendance else ())
+        if attendance is not None:
+            tell("attendance", 0, 1)
+            write_attendance(work, partitions, attendance, key=identity[0], day=day, threads=os.cpu_count() or 1)
+            tell("attendance", 1, 1)
+    elif attendance is not None:
+        raise SettingsError("A county's folder of tables has its attendance in it; give --attendance with features.")
+    scoring = Scoring(scorer, str(work), day, attendance)
+    scored = _run(engine, scoring, partitions, _sidecars(work, "scored"), "score", tell)
     refuse_divided_counties(scored)
     write_ranks(work, [part["position"] for part in scored])
     written = _run(engine, Publishing(str(out), day), partitions, _sidecars(work, "written"), "write", tell)

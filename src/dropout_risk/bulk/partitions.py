@@ -32,9 +32,7 @@ class Partition:
 
     def fingerprint(self) -> list[Any]:
         """Return what says that it is the same partition of the same data."""
-        files = sorted(Path(self.path).glob("*")) if Path(self.path).is_dir() else [Path(self.path)]
-        states = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
-        return [self.path, list(self.row_groups), self.rows, [list(state) for state in states]]
+        return [self.path, list(self.row_groups), self.rows, fingerprint_of(Path(self.path))]
 
     def to_batch(self) -> pa.RecordBatch:
         """Return the partition as a batch of one row, which an engine can send."""
@@ -64,15 +62,20 @@ def find_partitions(source: Path, day: str | None) -> list[Partition]:
         return _of_files([source])
     if not source.is_dir():
         raise TableError(f"{source}: there is no such file or folder.")
-    if is_canonical(source):
-        counties = [source]
-    else:
-        counties = sorted(folder for folder in source.iterdir() if folder.is_dir() and is_canonical(folder))
-    if counties:
+    if counties := county_folders(source):
         if day is None:
             raise SettingsError("Folders of tables are scored as of one day for all; give it with --as-of 2022-07-08.")
         return [Partition(position, str(folder), (), 0) for position, folder in enumerate(counties)]
     return _of_files(sorted(source.glob("*.parquet")))
+
+
+def county_folders(source: Path) -> list[Path]:
+    """Return the folders of tables in `source`: itself, those in it, or none where it holds features."""
+    if not source.is_dir():
+        return []
+    if is_canonical(source):
+        return [source]
+    return sorted(folder for folder in source.iterdir() if folder.is_dir() and is_canonical(folder))
 
 
 def _of_files(files: Sequence[Path]) -> list[Partition]:
@@ -106,12 +109,22 @@ def _metadata(file: Path) -> pq.FileMetaData:
         raise TableError(f"{file} is no Parquet file that can be read ({error}); write it again.") from error
 
 
-def check_columns(partitions: Sequence[Partition], scorer: BatchScorer) -> None:
-    """Check the columns of every file before anything is scored; all problems at once."""
+def fingerprint_of(path: Path) -> list[list[Any]]:
+    """Return the name, size and time of a file, or of the files of a folder."""
+    files = sorted(path.glob("*")) if path.is_dir() else [path]
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
+
+
+def check_columns(partitions: Sequence[Partition], scorer: BatchScorer, *, measured: Sequence[str] = ()) -> None:
+    """Check the columns of every file before anything is scored; all problems at once.
+
+    Columns that are `measured` from other files need not be there.
+    """
     problems = []
     for path in dict.fromkeys(one.path for one in partitions):
         try:
-            scorer.check(pq.read_schema(path))
+            given = [field for field in pq.read_schema(path) if field.name not in measured]
+            scorer.check(pa.schema([*given, *((name, pa.float64()) for name in measured)]))
         except ColumnsError as error:
             problems.append(f"{path}: {error}")
     if problems:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from dropout_risk.asof import to_day
 from dropout_risk.batch import IDENTITY, BatchScorer
+from dropout_risk.bulk.daily import DailyAttendance
 from dropout_risk.bulk.partitions import Partition, result, write_json
 from dropout_risk.county import load_county
-from dropout_risk.descriptions import FEATURES
+from dropout_risk.descriptions import FEATURES, Lang
 from dropout_risk.errors import ColumnsError, SettingsError
 from dropout_risk.pipeline import roster_features
 from dropout_risk.scores import refused_rows
@@ -32,6 +33,7 @@ class Scoring:
     scorer: BatchScorer
     work: str
     day: str | None
+    daily: DailyAttendance | None = None
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Score the partition that `batch` describes; return how many rows it had."""
@@ -67,8 +69,12 @@ class Scoring:
         key = self.scorer.identity[0]
         groups = list(partition.row_groups)
         repeated = _repeated(file.read_row_groups(groups, columns=[key], use_threads=False).column(0))
-        rows = file.iter_batches(BATCH_ROWS, row_groups=groups, columns=self.scorer.columns, use_threads=False)
-        for batch in rows:
+        names = [name for name in self.scorer.columns if self.daily is None or name not in self.daily.features]
+        first = partition.first_row
+        for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=names, use_threads=False):
+            if self.daily is not None:
+                batch = self.daily.with_columns(batch, Path(self.work), first)
+                first += batch.num_rows
             yield self.scorer(batch) if len(repeated) == 0 else _without_repeated(self.scorer, batch, repeated)
 
 
@@ -86,14 +92,18 @@ def _repeated(ids: pa.ChunkedArray) -> pa.Array:
     return counts.field("values").filter(pc.greater(counts.field("counts"), 1))
 
 
-REPEATED = "This {column} stands more than once; keep one row for each student."
+REPEATED: dict[Lang, str] = {
+    "en": "This {column} stands more than once; keep one row for each student.",
+    "zh": "该 {column} 重复出现；每名学生只保留一行。",
+}
+PLACE: dict[Lang, str] = {"en": "{file}, row {row}: {message}", "zh": "{file} 第 {row} 行：{message}"}
 
 
 def _without_repeated(scorer: BatchScorer, batch: pa.RecordBatch, repeated: pa.Array) -> pa.RecordBatch:
     """Score a batch, and take the risk from rows whose id is not theirs alone."""
     key = scorer.identity[0]
     doubled = pc.is_in(batch.column(key), value_set=repeated)
-    return _refuse(scorer(batch), scorer.identity, doubled, REPEATED.format(column=key))
+    return _refuse(scorer(batch), scorer.identity, doubled, REPEATED[scorer.lang].format(column=key))
 
 
 def _refuse(scored: pa.RecordBatch, identity: Sequence[str], rows: pa.Array, words: str) -> pa.RecordBatch:
@@ -121,17 +131,20 @@ def _scored_county(folder: str, day: str | None, scorer: BatchScorer) -> Iterato
         raise SettingsError("A county is scored as of a day.")
     county = load_county(folder)
     rows = roster_features(county, to_day(day))
-    own = BatchScorer(scorer.model, scorer.digest, scorer.reasons, IDENTITY)
+    own = replace(scorer, identity=IDENTITY)
     table = pa.Table.from_pandas(rows, preserve_index=False)
     schema = None
     for batch in table.to_batches(max_chunksize=BATCH_ROWS):
         scored = own(batch)
         schema = scored.schema
         yield scored
-    refused = refused_rows(county, to_day(day), scored=pd.Index(rows["student_id"]), lang="zh")
+    refused = refused_rows(county, to_day(day), scored=pd.Index(rows["student_id"]), lang=scorer.lang)
     if schema is not None and len(refused):
-        where = [f"{file or table}, row {row}: {message}" for table, file, row, message in
-                 zip(refused["table"], refused["file"], refused["row"], refused["message"], strict=True)]  # fmt: skip
+        places = zip(refused["table"], refused["file"], refused["row"], refused["message"], strict=True)
+        where = [
+            PLACE[scorer.lang].format(file=file or table, row=row, message=message)
+            for table, file, row, message in places
+        ]
         told = {"student_id": [None if pd.isna(one) else str(one) for one in refused["student_id"]], "refused": where}
         yield pa.RecordBatch.from_pydict(
             {

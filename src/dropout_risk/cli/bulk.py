@@ -12,6 +12,7 @@ from dropout_risk.console import answer, bar, say, steps, to_json
 from dropout_risk.errors import SettingsError
 
 if TYPE_CHECKING:
+    from dropout_risk.bulk.daily import DailyAttendance
     from dropout_risk.bundle import Bundle
 
 
@@ -40,6 +41,25 @@ def features(
     say(f"{len(rows):,} students at risk on {day.date()}; score them with: dropout-risk score {out} --out FOLDER")
 
 
+def read_daily(
+    source: Path | None, term_start: str | None, last_term: str | None, calendar: Path | None
+) -> "DailyAttendance | None":
+    """Return where daily records are and which days count, from the options."""
+    if source is None:
+        return None
+    from dropout_risk.asof import to_day
+    from dropout_risk.bulk.daily import DailyAttendance
+
+    if term_start is None:
+        raise SettingsError("--attendance needs --term-start: the first day of the running term.")
+    days = [str(to_day(day).date()) for day in [term_start, *(last_term.split(":") if last_term else [])]]
+    if len(days) not in (1, 3):
+        raise SettingsError(f"--last-term {last_term}: write the first and the last day, as 2022-02-21:2022-07-08.")
+    return DailyAttendance(
+        str(source), days[0], str(calendar) if calendar else None, (days[1], days[2]) if last_term else None
+    )
+
+
 def score_into_folder(
     source: Path,
     bundle: "Bundle",
@@ -51,15 +71,30 @@ def score_into_folder(
     workers: int | None,
     address: str | None,
     id_column: str | None,
+    attendance: "DailyAttendance | None",
+    lang: options.Lang,
     as_json: bool,
 ) -> None:
     """Score a source of any size in partitions; the answer is the folder and what is in it."""
     from dropout_risk.bulk import score_in_bulk
+    from dropout_risk.bulk.partitions import county_folders
     from dropout_risk.engines import engine as make_engine
 
-    with bar() as tell, make_engine(engine, workers=workers or os.cpu_count(), address=address) as runner:
+    # Tables of counties are read in Python, one thread at a time; features are not.
+    processes = engine == "local" and bool(county_folders(source))
+    made = make_engine(engine, workers=workers or os.cpu_count(), address=address, processes=processes)
+    with bar() as tell, made as runner:
         done = score_in_bulk(
-            source, bundle, out, runner, as_of=as_of, reasons=reasons, id_column=id_column, progress=tell
+            source,
+            bundle,
+            out,
+            runner,
+            as_of=as_of,
+            reasons=reasons,
+            id_column=id_column,
+            attendance=attendance,
+            lang=lang,
+            progress=tell,
         )
     if as_json:
         counts = {"rows_in": done.rows_in, "scored": done.scored, "refused": done.refused}

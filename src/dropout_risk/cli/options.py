@@ -50,4 +50,11 @@ Floor = Annotated[int, typer.Option(help="At least so many students of every sch
 Engine = Annotated[EngineName, typer.Option(help="Where the parts run when --out is a folder.")]
 EngineWorkers = Annotated[int | None, typer.Option(help="Parts at a time; default: the cores here.", min=1)]
 Address = Annotated[str | None, typer.Option(help="An existing cluster: tcp://host:8786 (Dask) or a Spark master.")]
+DailyRecords = Annotated[
+    Path | None,
+    typer.Option("--attendance", help="Daily records (Parquet) from which a table of features is completed."),
+]
+TermStart = Annotated[str | None, typer.Option(help="With --attendance: first day of the running term.")]
+Calendar = Annotated[Path | None, typer.Option(help="With --attendance: file of the table calendar.")]
+LastTerm = Annotated[str | None, typer.Option(help="With --attendance: last term, as 2022-02-21:2022-07-08.")]
 IdColumn = Annotated[str | None, typer.Option("--id", help="Column that names a row, if not student_id.")]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dropout_risk.cli import options
-from dropout_risk.cli.bulk import score_into_folder
+from dropout_risk.cli.bulk import read_daily, score_into_folder
 from dropout_risk.cli.inputs import PLACE_COLUMNS, is_flat, read_bundle, read_capacity, read_county, required
 from dropout_risk.console import (
     answer,
@@ -48,6 +48,10 @@ def score(
     workers: options.EngineWorkers = None,
     address: options.Address = None,
     id_column: options.IdColumn = None,
+    attendance: options.DailyRecords = None,
+    term_start: options.TermStart = None,
+    last_term: options.LastTerm = None,
+    calendar: options.Calendar = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Score every student at risk, with reasons; rows without a score are listed with the cause."""
@@ -66,6 +70,8 @@ def score(
             workers=workers,
             address=address,
             id_column=id_column,
+            attendance=read_daily(attendance, term_start, last_term, calendar),
+            lang=lang,
             as_json=as_json,
         )
         return

@@ -16,6 +16,7 @@ from dropout_risk.errors import BundleError, SettingsError, TableError
 from dropout_risk.explanation import explain
 from dropout_risk.flat import score_flat
 from dropout_risk.pipeline import score
+from dropout_risk.precompile import compile_attendance
 from dropout_risk.reference import Reference
 from dropout_risk.registry import load_model
 from dropout_risk.schema import Problem
@@ -60,6 +61,7 @@ def load(settings: Settings) -> Bundle:
             f"it again, or install dropout-risk {bundle.versions.get('dropout-risk')}, which made it."
         )
     bundle.model.set_params(n_jobs=1)
+    compile_attendance()
     row = {name: [np.nan] for name in names} | {name: pd.Categorical([None]) for name in bundle.model.categories_}
     explain(bundle.model, pd.DataFrame(row)[names])
     return bundle
