@@ -3,17 +3,18 @@
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from engine_tasks import Doubled, fault
+from engine_tasks import Doubled, Misbehaving, fault
 
 from dropout_risk.engines import Engine, engine
 from dropout_risk.errors import ColumnsError, DropoutRiskError, EngineError, MissingExtraError, SettingsError
 
-TESTS = str(Path(__file__).parent)
 KINDS = ["one", "threads", "processes", "dask", "spark"]
 LOSES_WORKERS = ["processes", "dask", "spark"]
 """Engines whose workers can die without us."""
@@ -27,14 +28,8 @@ def made(request: pytest.FixtureRequest) -> Iterator[Engine]:
         pytest.skip("no java here: apt-get install openjdk-17-jre-headless")
     local = {"one": {"workers": 1}, "threads": {"workers": 2}, "processes": {"workers": 2, "processes": True}}
     name = "local" if request.param in local else request.param
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = TESTS  # workers have to find engine_tasks
     with engine(name, **local.get(request.param, {"workers": 2})) as started:
         yield started
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
 
 
 def batches(n: int) -> list[pa.RecordBatch]:
@@ -73,7 +68,7 @@ def test_our_errors_reach_the_caller_as_themselves(made: Engine, tmp_path: Path)
 
 @ALL
 def test_other_errors_keep_their_words(made: Engine) -> None:
-    with pytest.raises((RuntimeError, EngineError), match="this function is broken"):
+    with pytest.raises(RuntimeError, match="this function is broken"):
         list(made.run(fault, batches(2)))
 
 
@@ -84,9 +79,56 @@ def test_a_lost_worker_loses_and_doubles_nothing(made: Engine, tmp_path: Path) -
     assert (tmp_path / "4-1").exists()  # it ran again
 
 
+@pytest.mark.parametrize("made", slow, indirect=True)
+def test_workers_of_many_partitions_may_die_once_each(made: Engine, tmp_path: Path) -> None:
+    found = run_of(made.run(Misbehaving(str(tmp_path)), batches(24)))  # 6 deaths, more than one partition is allowed
+    assert found == {k: 6 * k + 6 for k in range(24)}
+
+
+@ALL
+@pytest.mark.parametrize("says", ["plain", "unpicklable"])
+def test_a_function_that_says_no_is_not_run_again(made: Engine, says: str, tmp_path: Path) -> None:
+    expected = "number is one"
+    with pytest.raises(Exception, match=expected) as caught:
+        list(made.run(Misbehaving(str(tmp_path), says), batches(12)))
+    assert says == "unpicklable" or caught.type is ValueError
+    assert len(list(tmp_path.glob("1-*"))) == 1
+
+
+@ALL
+def test_the_rest_is_not_handed_in_before_results_are_taken(made: Engine, tmp_path: Path) -> None:
+    results = made.run(Doubled(str(tmp_path)), batches(40))
+    next(results)
+    time.sleep(1)
+    assert len(list(tmp_path.iterdir())) <= 8
+    results.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_a_session_of_somebody_else_goes_on() -> None:
+    if shutil.which("java") is None:
+        pytest.skip("no java here: apt-get install openjdk-17-jre-headless")
+    with engine("spark", workers=1) as made, ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(_open_and_close).result()
+        assert made.session.range(3).count() == 3  # type: ignore[attr-defined]
+
+
+def _open_and_close() -> None:
+    with engine("spark"):
+        pass
+
+
+def test_a_function_that_cannot_be_sent_is_told() -> None:
+    with engine("local", workers=2, processes=True) as made, pytest.raises(SettingsError, match="top of a module"):
+        list(made.run(lambda batch: batch, batches(1)))
+
+
 @pytest.mark.slow
 def test_a_worker_that_always_dies_is_told() -> None:
-    with engine("local", workers=2, processes=True) as made, pytest.raises(EngineError, match="died 4 times"):
+    with (
+        engine("local", workers=2, processes=True) as made,
+        pytest.raises(EngineError, match="Partition 0 has killed its worker process 4 times"),
+    ):
         list(made.run(_exits, batches(1)))
 
 
@@ -118,8 +160,8 @@ def test_a_library_that_is_missing_is_named(name: str, library: str, monkeypatch
 
 
 def test_spark_without_java_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    sessions = pytest.importorskip("pyspark.sql").SparkSession
-    monkeypatch.setattr(sessions, "getActiveSession", lambda: None)
+    contexts = pytest.importorskip("pyspark").SparkContext
+    monkeypatch.setattr(contexts, "_active_spark_context", None)
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("JAVA_HOME", raising=False)
     with pytest.raises(EngineError, match="openjdk-17-jre-headless"), engine("spark"):

@@ -252,7 +252,8 @@ def _boost(
     trainer = lgb.DaskLGBMRegressor(
         client=client, n_estimators=n_trees, random_state=int(seed), tree_learner="data", **settings
     )
-    trainer.fit(X, y, categorical_feature=[columns.features.index(name) for name in levels])
+    with client.as_current():
+        trainer.fit(X, y, categorical_feature=[columns.features.index(name) for name in levels])
     return str(trainer.booster_.model_to_string())
 
 

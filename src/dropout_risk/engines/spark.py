@@ -5,17 +5,28 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from dropout_risk import errors
 from dropout_risk.engines import RETRIES, Function
-from dropout_risk.errors import DropoutRiskError, EngineError
+from dropout_risk.engines.wire import answer, in_flight, opened, pack
+from dropout_risk.errors import EngineError
 
 NO_JAVA = "Spark needs Java 17 or newer; install it (on Debian: apt-get install openjdk-17-jre-headless)."
+
+SENT = pa.schema([("position", pa.int64()), ("payload", pa.binary())])
+ANSWERED = pa.schema([("position", pa.int64()), ("is_batch", pa.bool_()), ("payload", pa.binary())])
+
+JOBS = 2
+"""Jobs at a time, each with a partition for every core: while one waits for its last task, the other's run.
+
+An iterator over the partitions of one job (`toLocalIterator`) keeps at most two cores busy, however many there are;
+collecting one job for all partitions gives nothing before the last is done, and holds all results at once.
+"""
 
 
 @dataclass(frozen=True)
@@ -27,21 +38,24 @@ class Spark:
 
     def run(self, function: Function, partitions: Sequence[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Run `function` on every partition (see `Engine.run`), each as a task of its own."""
-        if not partitions:
-            return
-        sent = [(place, _to_bytes(partition)) for place, partition in enumerate(partitions)]
-        rows = self.session.sparkContext.parallelize(sent, len(sent))  # one task each
+        size = max(1, self.session.sparkContext.defaultParallelism)
+        groups = (range(start, min(start + size, len(partitions))) for start in range(0, len(partitions), size))
+        with ThreadPoolExecutor(JOBS) as pool:
+
+            def submit(places: range) -> Future[list[Any]]:
+                return pool.submit(self._frame(function, partitions, places).collect)
+
+            for places, future in in_flight(submit, groups, JOBS):
+                for position, is_batch, payload in _rows(future, places):
+                    yield position, opened((is_batch, bytes(payload)))
+
+    def _frame(self, function: Function, partitions: Sequence[pa.RecordBatch], places: range) -> Any:
+        """Return the answers of these partitions, not worked out yet, each in a Spark partition of its own."""
+        sent = [pa.record_batch([[place], [pack(partitions[place])]], schema=SENT) for place in places]
         with warnings.catch_warnings():  # about pandas, which nothing here uses
             warnings.filterwarnings("ignore", message="PySpark does not yet fully support pandas")
-            frame = self.session.createDataFrame(rows, "position long, payload binary")
-            frame = frame.mapInArrow(Unpacked(function), ANSWER)
-        for position, payload, fault in _collected(frame):
-            if fault is not None:
-                raise _error(fault)
-            yield position, _from_bytes(payload)
-
-
-ANSWER = "position long, payload binary, fault string"
+            frame = self.session.createDataFrame(pa.Table.from_batches(sent))
+            return frame.mapInArrow(Unpacked(function), "position long, is_batch boolean, payload binary")
 
 
 @dataclass(frozen=True)
@@ -51,78 +65,66 @@ class Unpacked:
     function: Function
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Yield a packed result, or what our function said against it, for each packed partition."""
-        schema = pa.schema([("position", pa.int64()), ("payload", pa.binary()), ("fault", pa.string())])
+        """Yield a packed answer for each packed partition."""
         for batch in batches:
-            for position, payload in zip(batch["position"].to_pylist(), batch["payload"].to_pylist(), strict=True):
-                result, fault = None, None
-                try:
-                    result = _to_bytes(self.function(_from_bytes(payload)))
-                except DropoutRiskError as error:  # running it again would not help
-                    fault = f"{type(error).__name__}: {error}"
-                answer = {"position": [position], "payload": [result], "fault": [fault]}
-                yield pa.RecordBatch.from_pydict(answer, schema=schema)
+            for row in batch.to_pylist():
+                is_batch, payload = answer(self.function, row["payload"])
+                told = {"position": row["position"], "is_batch": is_batch, "payload": payload}
+                yield pa.RecordBatch.from_pylist([told], schema=ANSWERED)
 
 
-def _collected(frame: Any) -> Iterator[tuple[int, bytes, str | None]]:
-    """Yield the rows of a frame. One job for all: an iterator over partitions would run them one by one."""
-    from pyspark.errors import PySparkException
-
+def _rows(future: "Future[list[Any]]", places: range) -> list[Any]:
+    """Return the rows of a job. What the function raises is in them: an error here is Spark's own."""
     try:
-        rows = frame.collect()
-    except PySparkException as error:
-        raise EngineError(f"Spark has given up: {_cause(str(error))}") from error
-    for row in rows:
-        yield row["position"], bytes(row["payload"] or b""), row["fault"]
-
-
-def _error(fault: str) -> DropoutRiskError:
-    """Return the error of this package that a worker told."""
-    name, _, text = fault.partition(": ")
-    kind = getattr(errors, name, EngineError)
-    return kind(text) if isinstance(kind, type) and issubclass(kind, DropoutRiskError) else EngineError(fault)
+        return future.result()
+    except Exception as error:
+        raise EngineError(
+            f"Spark has given up one of the partitions {places[0]} to {places[-1]}: {_cause(str(error))}"
+        ) from error
 
 
 def _cause(text: str) -> str:
-    """Return the last line of a Python traceback in Spark's text: what the function said."""
+    """Return the line of Spark's text that says most: of a Python traceback, or why the job was given up."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = [line for line in lines if "Error:" in line and not line.startswith(("at ", "org.", "Caused", "Traceback"))]
-    return said[-1] if said else lines[0]
-
-
-def _to_bytes(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def _from_bytes(payload: bytes) -> pa.RecordBatch:
-    with pa.ipc.open_stream(payload) as reader:
-        return reader.read_next_batch()
+    aborted = [line for line in lines if "Job aborted" in line]
+    return (said[-1:] or aborted[:1] or lines[:1] or ["no words"])[0]
 
 
 @contextmanager
 def spark(workers: int | None, address: str | None) -> Iterator[Spark]:
     """Give the running session, or one of the master at `address`, or one of `workers` threads on this machine."""
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    active = SparkSession.getActiveSession()
-    if active is not None:
-        yield Spark(active)
+    builder = SparkSession.builder.appName("dropout-risk")
+    if SparkContext._active_spark_context is not None:  # not getActiveSession: that knows this thread's only
+        yield Spark(builder.getOrCreate())
         return
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         raise EngineError(NO_JAVA)
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName("dropout-risk")
     builder = builder.master(address or f"local[{workers or os.cpu_count()},{RETRIES + 1}]")
     if address is None:
         builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.driver.bindAddress", "127.0.0.1")
-    shown = str(sys.stderr.isatty()).lower()  # Spark's own progress bar: our results come at the end of a step
+        # Workers find what the caller finds, in whatever way it came on the caller's path.
+        builder = builder.config("spark.executorEnv.PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+    shown = str(sys.stderr.isatty()).lower()
     builder = builder.config("spark.ui.enabled", "false").config("spark.ui.showConsoleProgress", shown)
-    session = builder.config("spark.log.level", "ERROR").getOrCreate()
+    session = _started(builder.config("spark.log.level", "ERROR"), same_python=address is None)
     try:
         yield Spark(session)
     finally:
         session.stop()
+
+
+def _started(builder: Any, *, same_python: bool) -> Any:
+    """Start a session whose workers run this Python; Spark reads that from the environment, once, as it starts."""
+    before = os.environ.get("PYSPARK_PYTHON")
+    if same_python or before is None:
+        os.environ["PYSPARK_PYTHON"] = sys.executable
+    try:
+        return builder.getOrCreate()
+    finally:
+        os.environ.pop("PYSPARK_PYTHON", None)
+        if before is not None:
+            os.environ["PYSPARK_PYTHON"] = before
