@@ -36,9 +36,6 @@ USED, UNREADABLE, WITHOUT_ID, WITHOUT_DATE, UNKNOWN, OUTSIDE, LATER = range(7)
 
 FIRST_REPORTED, FIRST_ABSENT, TRUANT = CLOSED + 1, ABSENT[0], UNEXCUSED[0]
 FIRST_LATE, LAST_LATE = LATE[0], LATE[-1]
-BLOCK = 1024
-"""Students whose counts are kept in the fast cache at a time."""
-
 STIR, SHIFT, HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(29), np.uint64(32)
 
 # Comparisons stand in for look-ups below: what counts alike has to lie side by side in CODES.
@@ -219,70 +216,49 @@ def mark_reported(cells: Cells, school: Int32s, is_open: Bytes) -> None:
 def measure(cells: Cells, is_open: Bytes, school: Int32s, on_edge: Bytes, measures: Floats) -> None:
     """Write the measures of each column of `cells` into `measures`, shape (8, n).
 
-    `is_open` has shape (d, schools), or (d, 1) where all schools have the same days. Days are gone through
-    from the last to the first, since the recent ones are counted from the end; a longest run is as long backwards.
+    `is_open` has shape (d, schools), or (d, 1) where all schools have the same days.
     """
-    for first in range(0, cells.shape[1], BLOCK):
-        last = min(first + BLOCK, cells.shape[1])
-        counts = count_days(cells[:, first:last], is_open, school[first:last], on_edge)
-        write_measures(counts, measures[:, first:last])
+    for r in range(cells.shape[1]):
+        own = school[r] if is_open.shape[1] > 1 else 0
+        measure_student(cells[:, r], is_open[:, own], on_edge, measures[:, r])
 
 
 @compiled
-def count_days(cells: Cells, is_open: Bytes, school: Int32s, on_edge: Bytes) -> Int32s:
-    """Return the counts of each student in the block: the rows of `counts` are named where they are taken apart."""
-    n_days, n = cells.shape
-    counts = np.zeros((12, n), np.int32)
-    days, reported, absent, truant, late, known, recent, longest, now, run, edge, edge_absent = (
-        counts[0], counts[1], counts[2], counts[3], counts[4], counts[5],
-        counts[6], counts[7], counts[8], counts[9], counts[10], counts[11],
-    )  # fmt: skip
-    opened, lasts = np.ones(n, np.int32), np.ones(n, np.int32)
-    for day in range(n_days - 1, -1, -1):
-        row, edge_day = cells[day], np.int32(on_edge[day])
-        if is_open.shape[1] > 1:
-            for r in range(n):
-                opened[r] = is_open[day, school[r]]
-        elif not is_open[day, 0]:
+def measure_student(cells: Cells, is_open: Bytes, on_edge: Bytes, measures: Floats) -> None:
+    """Write the measures of one student, in the order of `MEASURES`.
+
+    Days are gone through from the last to the first, since the recent ones are counted from the end; a longest run
+    is as long backwards. All counts stay in the processor: neighbours in `cells` are in its cache when they come up.
+    """
+    days, reported, absent, truant, late, known, recent = 0, 0, 0, 0, 0, 0, 0
+    longest, now, run, edge, edge_absent, lasts = 0, 0, 0, 0, 0, 1
+    for day in range(len(cells) - 1, -1, -1):
+        code = cells[day] & CODE
+        if not is_open[day] or code == CLOSED:
             continue
-        for r in range(n):
-            code = np.int32(row[r] & CODE)
-            is_day = np.int32(opened[r] & (code != CLOSED))
-            is_reported = np.int32(is_day & (code >= FIRST_REPORTED))
-            is_absent = np.int32(is_day & (code >= FIRST_ABSENT))
-            days[r] += is_day
-            is_recent = np.int32(days[r] <= RECENT_DAYS)
-            reported[r] += is_reported
-            absent[r] += is_absent
-            truant[r] += np.int32(is_day & (code == TRUANT))
-            late[r] += np.int32(is_day & (code >= FIRST_LATE) & (code <= LAST_LATE))
-            known[r] += is_reported & is_recent
-            recent[r] += is_absent & is_recent
-            run[r] = (run[r] + is_absent) * np.int32(1 - (is_reported - is_absent))
-            longest[r] = max(longest[r], run[r])
-            lasts[r] &= np.int32(1 - (is_reported - is_absent))
-            now[r] += is_absent & lasts[r]
-            edge[r] += is_reported & edge_day
-            edge_absent[r] += is_absent & edge_day
-    return counts
-
-
-@compiled
-def write_measures(counts: Int32s, measures: Floats) -> None:
-    """Turn the counts of `count_days` into the measures, in the order of `MEASURES`."""
-    for r in range(counts.shape[1]):
-        days, reported, absent, truant, late, known, recent, longest, now, _, edge, edge_absent = (
-            counts[0, r], counts[1, r], counts[2, r], counts[3, r], counts[4, r], counts[5, r],
-            counts[6, r], counts[7, r], counts[8, r], counts[9, r], counts[10, r], counts[11, r],
-        )  # fmt: skip
-        measures[0, r] = share(absent, reported)
-        measures[1, r] = share(truant, reported)
-        measures[2, r] = share(late, reported)
-        measures[3, r] = recent if known > 0 else np.nan
-        measures[4, r] = longest if reported > 0 else np.nan
-        measures[5, r] = now if reported > 0 else np.nan
-        measures[6, r] = share(edge_absent, edge) - share(absent - edge_absent, reported - edge)
-        measures[7, r] = 1.0 - share(reported, days)
+        days += 1
+        is_reported, is_absent = int(code >= FIRST_REPORTED), int(code >= FIRST_ABSENT)
+        is_recent, is_present = int(days <= RECENT_DAYS), is_reported - is_absent
+        reported += is_reported
+        absent += is_absent
+        truant += int(code == TRUANT)
+        late += int(FIRST_LATE <= code <= LAST_LATE)
+        known += is_reported & is_recent
+        recent += is_absent & is_recent
+        run = (run + is_absent) * (1 - is_present)
+        longest = max(longest, run)
+        lasts &= 1 - is_present
+        now += is_absent & lasts
+        edge += is_reported & on_edge[day]
+        edge_absent += is_absent & on_edge[day]
+    measures[0] = share(absent, reported)
+    measures[1] = share(truant, reported)
+    measures[2] = share(late, reported)
+    measures[3] = recent if known > 0 else np.nan
+    measures[4] = longest if reported > 0 else np.nan
+    measures[5] = now if reported > 0 else np.nan
+    measures[6] = share(edge_absent, edge) - share(absent - edge_absent, reported - edge)
+    measures[7] = 1.0 - share(reported, days)
 
 
 @compiled
