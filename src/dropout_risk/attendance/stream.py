@@ -88,7 +88,7 @@ def attendance_features(
     -----
     Days are what counts: the hour of a timestamp is left out. Of several records of one student and day the one
     made last wins; of those made on one day, the heavier code (see `CODES`), as in `asof.cut`. All records made more
-    than ten years before `as_of` count as made on one day.
+    than 4,000 days before `as_of` count as made on one day.
     """
     day = to_day(as_of)
     first, last = to_day(start), min(day, day if end is None else to_day(end))
