@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +19,7 @@ from trained_county import junior, trained, two_counties
 
 from dropout_risk.bulk import Manifest, score_in_bulk
 from dropout_risk.bulk.daily import DailyAttendance
-from dropout_risk.bulk.publishing import ranks_of
+from dropout_risk.bulk.ranking import write_ranks
 from dropout_risk.bundle import Bundle
 from dropout_risk.county import newest_day
 from dropout_risk.engines import Engine, engine
@@ -309,10 +310,25 @@ def test_counties_need_a_day(bundle: Bundle, local: Engine, tmp_path: Path) -> N
         score_in_bulk(tmp_path / "data", bundle, tmp_path / "out", local)
 
 
-@given(arrays.arrays(np.float64, st.integers(0, 30), elements=st.sampled_from([0.1, 0.2, 0.2, 0.5, np.nan])))
-def test_ranks_against_counting(risk: np.ndarray) -> None:
+RISKS = arrays.arrays(
+    np.float64,
+    st.integers(0, 12),
+    elements=st.sampled_from([0.1, 0.2, np.nextafter(0.2, 1), 0.5, np.nan]) | st.floats(0, 1),
+)
+
+
+@given(st.lists(RISKS, max_size=4), st.integers(1, 8))
+def test_ranks_against_counting(partitions: list[np.ndarray], at_a_time: int) -> None:
+    risk = np.concatenate([np.empty(0), *partitions])
     expected = [0 if np.isnan(one) else 1 + int((risk > one).sum()) for one in risk]
-    assert ranks_of(risk).tolist() == expected
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dropout_risk.bulk.ranking.RANKED_AT_A_TIME", at_a_time)
+        for position, part in enumerate(partitions):
+            batch = pa.record_batch({"risk": part})
+            with pa.ipc.new_stream(str(Path(name) / f"part-{position:05d}.arrow"), batch.schema) as writer:
+                writer.write_batch(batch)
+        write_ranks(Path(name), range(len(partitions)))
+        assert np.load(Path(name) / "ranks.npy").tolist() == expected
 
 
 @pytest.mark.slow

@@ -30,7 +30,8 @@ from dropout_risk.asof import to_day
 from dropout_risk.batch import batch_scorer, identity_of
 from dropout_risk.bulk.daily import DailyAttendance, write_attendance
 from dropout_risk.bulk.partitions import WORK, Partition, check_columns, find_partitions, write_json
-from dropout_risk.bulk.publishing import Publishing, write_ranks
+from dropout_risk.bulk.publishing import Publishing
+from dropout_risk.bulk.ranking import write_ranks
 from dropout_risk.bulk.scoring import Scoring, refuse_divided_counties
 from dropout_risk.bundle import Bundle, save_bundle
 from dropout_risk.descriptions import FEATURES, GROUPS, MEASURES, Lang

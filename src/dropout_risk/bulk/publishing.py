@@ -1,7 +1,6 @@
-"""Put all risks in order, and write each partition with its ranks."""
+"""Write each scored partition with its ranks."""
 
 import json
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from hashlib import file_digest
@@ -15,39 +14,6 @@ import pyarrow.parquet as pq
 
 from dropout_risk.bulk.partitions import WORK, Partition, result, write_json
 from dropout_risk.tables import atomic_path
-
-
-def write_ranks(work: Path, positions: Sequence[int]) -> None:
-    """Write the rank of every row, partition after partition; 0 for rows without a risk.
-
-    The rank is 1 more than the number of rows with a higher risk: equal risks share it.
-    """
-    if (work / "ranks.npy").exists():
-        return
-    risks = [_column(work, position, "risk") for position in positions]
-    starts = np.concatenate([[0], np.cumsum([len(risk) for risk in risks])])
-    ranks = ranks_of(np.concatenate(risks) if risks else np.empty(0))
-    with atomic_path(work / "ranks.npy") as fresh:
-        np.save(fresh, ranks)
-    write_json(work / "starts.json", dict(zip(map(str, positions), starts[:-1].tolist(), strict=True)))
-
-
-def _column(work: Path, position: int, name: str) -> np.ndarray:
-    with pa.memory_map(str(work / f"part-{position:05d}.arrow")) as source:
-        parts = [batch.column(name) for batch in pa.ipc.open_stream(source)]
-        return np.concatenate([np.empty(0), *(part.to_numpy(zero_copy_only=False) for part in parts)])
-
-
-def ranks_of(risk: np.ndarray) -> np.ndarray:
-    """Return 1 + the number of higher risks for each risk, 0 where it is NaN."""
-    order = np.argsort(-risk)  # NaN last
-    known = len(risk) - int(np.isnan(risk).sum())
-    in_order = risk[order[:known]]
-    first = np.ones(known, dtype=np.int64)
-    first[1:] = np.where(in_order[1:] == in_order[:-1], 0, np.arange(2, known + 1))
-    ranks = np.zeros(len(risk), dtype=np.int32)
-    ranks[order[:known]] = np.maximum.accumulate(first)
-    return ranks
 
 
 @dataclass(frozen=True)
