@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -82,8 +83,14 @@ def folder(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def client(folder: Path) -> Iterator[TestClient]:
-    with TestClient(create_app(Settings(model=str(folder)))) as client:
+    with TestClient(create_app(open_service(folder))) as client:
         yield client
+
+
+def open_service(model: Path | str, **limits: Any) -> Settings:
+    """Return settings under which this machine needs no key; keys have tests of their own."""
+    store = f"sqlite:///{tempfile.mkdtemp()}/store.db"
+    return Settings(model=str(model), store=store, access="local", **limits)
 
 
 @pytest.fixture(scope="module")
@@ -499,7 +506,7 @@ def test_a_body_over_the_limit_is_refused(folder: Path) -> None:
     def chunks() -> Iterator[bytes]:
         yield from [b" " * 600] * 2
 
-    with TestClient(create_app(Settings(model=str(folder), max_body_bytes=1000))) as client:
+    with TestClient(create_app(open_service(folder, max_body_bytes=1000))) as client:
         assert_problem(client.post("/score", content=b" " * 1001, headers=JSON), 413)
         assert_problem(client.post("/score", content=chunks(), headers=JSON), 413)
         assert client.post("/score", content=b" " * 1000, headers=JSON).status_code == 400
@@ -509,7 +516,7 @@ def test_a_body_over_the_limit_is_refused(folder: Path) -> None:
 def test_no_more_of_a_body_is_read_than_the_limit_allows(
     folder: Path, headers: list[tuple[bytes, bytes]], chunks_read: int
 ) -> None:
-    app = create_app(Settings(model=str(folder), max_body_bytes=1000))
+    app = create_app(open_service(folder, max_body_bytes=1000))
     received, sent = 0, []
 
     async def receive() -> dict[str, Any]:
@@ -533,9 +540,9 @@ def test_no_more_of_a_body_is_read_than_the_limit_allows(
 
 @pytest.mark.slow
 def test_more_students_than_allowed_are_refused(folder: Path, small_roster: Roster) -> None:
-    with TestClient(create_app(Settings(model=str(folder), max_students=5))) as client:
+    with TestClient(create_app(open_service(folder, max_students=5))) as client:
         assert_problem(post(client, {"tables": small_roster}), 413)
-    with TestClient(create_app(Settings(model=str(folder), max_students=6))) as client:
+    with TestClient(create_app(open_service(folder, max_students=6))) as client:
         scored(client, {"tables": small_roster})
 
 
@@ -562,7 +569,7 @@ def flat_bundle() -> Bundle:
 @pytest.fixture(scope="module")
 def flat_client(flat_bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = save_bundle(flat_bundle, tmp_path_factory.mktemp("models") / "flat")
-    with TestClient(create_app(Settings(model=str(folder)))) as client:
+    with TestClient(create_app(open_service(folder))) as client:
         yield client
 
 
@@ -644,7 +651,7 @@ def test_damage_to_flat_rows_costs_no_other_row_its_score(
 
 
 def without_a_model(model: str, reason: str) -> None:
-    with TestClient(create_app(Settings(model=model))) as client:
+    with TestClient(create_app(open_service(model))) as client:
         assert client.get("/health/live").json() == {"status": "alive"}
         for response in (client.get("/health/ready"), client.get("/model"), post(client, {"tables": {}})):
             assert reason in assert_problem(response, 503)["detail"]
@@ -752,7 +759,7 @@ def test_no_value_of_a_student_is_logged(
 def test_an_unexpected_error_is_a_number_in_answer_and_log_and_nothing_more(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = create_app(Settings(model=str(folder)))
+    app = create_app(open_service(folder))
 
     @app.get("/broken")
     def broken() -> None:

@@ -341,6 +341,20 @@ def load_bundle(folder: str | Path) -> Bundle:
     return _parse(files, folder)
 
 
+def folder_token(folder: str | Path) -> str:
+    """Return the digest of a bundle as its folder claims it, without reading the rest: enough to see a change.
+
+    Raises
+    ------
+    BundleError
+        If `folder` holds no bundle.
+    """
+    try:
+        return _sha256((Path(folder) / SUMS).read_bytes())
+    except OSError as error:
+        raise BundleError(f"{folder} is no folder of a saved bundle ({error.strerror}); give one.") from error
+
+
 def _read_files(folder: Path) -> tuple[dict[str, bytes], list[str]]:
     """Return every file of `folder`, read once and within the limits, and what is wrong with the rest."""
     entries = sorted(os.scandir(folder), key=lambda entry: entry.name)

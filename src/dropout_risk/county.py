@@ -1,5 +1,6 @@
 """A county's tables after checking: what can be used, what was refused, and the newest day to score."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 from dropout_risk.asof import Terms
 from dropout_risk.errors import TableError
 from dropout_risk.features import build_features
-from dropout_risk.schema import Tables
+from dropout_risk.schema import Problem, Tables
 from dropout_risk.tables import read_tables
 from dropout_risk.validation import Report, usable, validate
 
@@ -53,6 +54,21 @@ def check_county(tables: Tables) -> County:
     report = validate(tables)
     good, refused = usable(tables, report)
     return County(good, tables, refused, report)
+
+
+def refuse(county: County, problems: Sequence[Problem]) -> County:
+    """Return the county with further rows refused, and the rows that point at them.
+
+    Parameters
+    ----------
+    county
+        As checked.
+    problems
+        Errors with their rows.
+    """
+    report = Report((*county.report.problems, *problems), county.report.counts)
+    good, refused = usable(county.as_read, report)
+    return County(good, county.as_read, refused, report)
 
 
 def load_county(path: str | Path, *, term: str | None = None) -> County:

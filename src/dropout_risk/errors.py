@@ -10,6 +10,9 @@
     ├── BundleError                     exit 3  HTTP 503  a saved model is damaged or from a later version
     ├── RegistryError                   exit 3  HTTP 503  the model registry does not answer, or lacks it
     ├── EngineError                     exit 6  HTTP 503  an engine (processes, Dask, Spark) has lost its work
+    ├── StoreError                      exit 7  HTTP 503  the database of keys, runs and audit does not answer
+    ├── AccessError                     exit 8  HTTP 403  this key or token may not do this
+    │   └── SignInError                 exit 8  HTTP 401  no key or token, or one that does not count
     ├── MissingExtraError (ImportError) exit 4  HTTP 500  an optional library is not installed
     └── GateError                       exit 5  HTTP 409  a model may not be released as it is
 
@@ -79,6 +82,29 @@ class EngineError(DropoutRiskError):
     exit_code = 6
     http_status = 503
     title = "The work could not be run"
+
+
+class StoreError(DropoutRiskError):
+    """The database of keys, runs and audit does not answer, or is of another version than this package."""
+
+    exit_code = 7
+    http_status = 503
+    title = "The store cannot be used"
+
+
+class AccessError(DropoutRiskError):
+    """What this key or token may not do; the text says why, and holds nothing about the data."""
+
+    exit_code = 8
+    http_status = 403
+    title = "This is not allowed"
+
+
+class SignInError(AccessError):
+    """There is no key or token, or it does not count."""
+
+    http_status = 401
+    title = "A valid key is needed"
 
 
 class MissingExtraError(DropoutRiskError, ImportError):

@@ -3,7 +3,7 @@
 Each verb of the command line and each route of the service is one function here; `training` makes the model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dropout_risk.applicability import Limits, withheld
 from dropout_risk.asof import Terms, at_risk, roll, to_day
 from dropout_risk.backtest import Backtest
 from dropout_risk.bundle import Bundle
@@ -19,7 +20,7 @@ from dropout_risk.churn import Churn, compare_lists
 from dropout_risk.county import County, newest_day
 from dropout_risk.descriptions import Lang
 from dropout_risk.errors import SettingsError, TableError
-from dropout_risk.explanation import explain, risk_of
+from dropout_risk.explanation import Reason, explain, risk_of
 from dropout_risk.features import build_features, rule_scores
 from dropout_risk.hazards import outlook, rise
 from dropout_risk.reference import Reference
@@ -37,13 +38,27 @@ class _Read:
     X: pd.DataFrame
     students: pd.DataFrame
 
+    def without(self, students: Collection[str]) -> "_Read":
+        """Return the roster without these students."""
+        kept = ~self.X.index.isin(list(students))
+        return replace(self, X=self.X[kept], students=self.students[kept])
 
-def _read(county: County, bundle: Bundle, day: pd.Timestamp, reference: Reference | None = None) -> _Read:
+
+def _read(
+    county: County,
+    bundle: Bundle,
+    day: pd.Timestamp,
+    reference: Reference | None = None,
+    features: pd.DataFrame | None = None,
+) -> _Read:
     if bundle.kind != "county":
         raise SettingsError("This bundle was trained on a flat table; give it rows with the columns that it learned.")
-    X = county.features(day) if reference is None else build_features(county.tables, day, reference=reference)
-    if X.empty:
-        raise TableError(NOBODY.format(day=day.date()))
+    if features is not None:
+        X = features
+    elif reference is not None:
+        X = build_features(county.tables, day, reference=reference)
+    else:
+        X = county.features(day)
     return _Read(day, X, _students(county, day).loc[X.index])
 
 
@@ -55,6 +70,8 @@ def score(
     reasons: int = 5,
     lang: Lang = "zh",
     reference: Reference | None = None,
+    features: pd.DataFrame | None = None,
+    limits: Limits | None = None,
 ) -> Scores:
     """Return risk, band, rank and reasons of every student at risk, and every row that got none with its cause.
 
@@ -70,6 +87,10 @@ def score(
         How many reasons per student, and in which language.
     reference
         County-wide values, for a roster that is only a part of the county (as the service gets it).
+    features
+        Those of the day, where they are built already.
+    limits
+        What has to be known of a student; who falls short is among the refused. None: everybody gets a score.
 
     Raises
     ------
@@ -93,12 +114,15 @@ def score(
     (True, 1)
     """
     day = newest_day(county) if as_of is None else to_day(as_of)
-    read = _read(county, bundle, day, reference)
-    explanation = explain(bundle.model, read.X)
-    frame = _frame(read, bundle, explanation.risk)
+    read = _read(county, bundle, day, reference, features)
+    short = withheld(county.tables, read.X, day, limits) if limits else {}
+    read = read.without(short)
+    refused = refused_rows(county, day, scored=read.X.index, lang=lang, withheld=short)
+    if read.X.empty and refused.empty:
+        raise TableError(NOBODY.format(day=day.date()))
+    frame, texts = _explained(read, bundle, reasons, lang)
     order = np.lexsort((frame["student_id"].to_numpy(dtype=str), -frame["risk"]))
-    texts, gaps = explanation.reasons(reasons, lang), gaps_of(read.X, lang)
-    refused = refused_rows(county, day, scored=read.X.index, lang=lang)
+    gaps = gaps_of(read.X, lang)
     return Scores(
         frame=frame.drop(columns="township_id")
         .iloc[order]
@@ -112,6 +136,14 @@ def score(
         expires=expiry(county.tables, day, bundle.horizon),
         notes=_scoring_notes(bundle, reference, day),
     )
+
+
+def _explained(read: _Read, bundle: Bundle, reasons: int, lang: Lang) -> tuple[pd.DataFrame, list[list[Reason]]]:
+    """Return one row per student with its risk, and the reasons of each."""
+    if read.X.empty:
+        return _frame(read, bundle, np.empty(0)), []
+    explanation = explain(bundle.model, read.X)
+    return _frame(read, bundle, explanation.risk), explanation.reasons(reasons, lang)
 
 
 def _frame(read: _Read, bundle: Bundle, risk: np.ndarray) -> pd.DataFrame:
@@ -264,6 +296,8 @@ def support_list(
     """
     day = newest_day(county) if as_of is None else to_day(as_of)
     now, before = _read(county, bundle, day), _read_last_term(county, bundle, day)
+    if now.X.empty:
+        raise TableError(NOBODY.format(day=day.date()))
     frame = _frame(now, bundle, _risk(bundle, now.X))
     options: dict[str, Any] = {"capacity": capacity, "place": place, "floor_per_school": floor_per_school, "seed": seed}
     earlier = None if before is None else _frame(before, bundle, _risk(bundle, before.X))

@@ -20,7 +20,7 @@ from typing import Any
 
 import pandas as pd
 
-from dropout_risk.bundle import Bundle, data_digest, installed_versions, load_bundle, save_bundle
+from dropout_risk.bundle import Bundle, data_digest, folder_token, installed_versions, load_bundle, save_bundle
 from dropout_risk.card import release_lines
 from dropout_risk.errors import BundleError, GateError, MissingExtraError, RegistryError, SettingsError
 from dropout_risk.figures import figures, number_of
@@ -277,13 +277,42 @@ def load_model(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, tracking
     """
     if not str(uri).startswith("models:"):
         return load_bundle(uri)
-    parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", str(uri))
+    with _client(tracking_uri) as client:
+        return _fetch(client, _find(client, str(uri)))
+
+
+def model_token(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, tracking_uri: str | None = None) -> str:
+    """Return what tells the model that `load_model` would fetch now from another, without fetching it.
+
+    For MLflow the number of the version, for a folder the sum of its digests.
+
+    Raises
+    ------
+    BundleError
+        If the folder holds no bundle.
+    RegistryError
+        If there is no such model, or the store does not answer.
+
+    Examples
+    --------
+    >>> model_token("models/demo") == model_token("models/demo")
+    True
+    """
+    if not str(uri).startswith("models:"):
+        return folder_token(uri)
+    with _client(tracking_uri) as client:
+        found = _find(client, str(uri))
+        # Numbers and the times of the last changes of the version: a promotion of the same version is one, too.
+        return f"{found.name}/{found.version}/{found.last_updated_timestamp}"
+
+
+def _find(client: Any, uri: str) -> Any:
+    """Return the model version that ``models:/…`` stands for."""
+    parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
     if parts is None:
         raise RegistryError(f"{uri} is no model: write models:/name@alias or models:/name/version.")
     name, alias, number = parts.groups()
-    with _client(tracking_uri) as client:
-        found = client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
-        return _fetch(client, found)
+    return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
 
 
 def _fetch(client: Any, found: Any) -> Bundle:

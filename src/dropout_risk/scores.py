@@ -1,12 +1,14 @@
 """The risks of one roster, and every row that got none with its cause: rows in = scored + refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dropout_risk.applicability import Withheld
 from dropout_risk.asof import Terms, cut, in_order, roll
 from dropout_risk.county import County
 from dropout_risk.descriptions import FEATURES, Lang
@@ -131,9 +133,16 @@ def expiry(tables: Tables, day: pd.Timestamp, horizon: int) -> str | None:
 REFUSED_COLUMNS = ["table", "file", "row", "student_id", "column", "value", "message"]
 
 
-def refused_rows(county: County, day: pd.Timestamp, *, scored: pd.Index, lang: Lang) -> pd.DataFrame:
+def refused_rows(
+    county: County,
+    day: pd.Timestamp,
+    *,
+    scored: pd.Index,
+    lang: Lang,
+    withheld: Mapping[str, Withheld] = MappingProxyType({}),
+) -> pd.DataFrame:
     """Return every roster row of the term that got no score, each with one sentence."""
-    return _refusals(county, day, scored).rename(columns={lang: "message"})[REFUSED_COLUMNS]
+    return _refusals(county, day, scored, withheld).rename(columns={lang: "message"})[REFUSED_COLUMNS]
 
 
 def why_not_scored(
@@ -207,7 +216,9 @@ def _cause_texts(refused: pd.DataFrame, lang: Lang) -> list[str]:
     ]
 
 
-def _refusals(county: County, day: pd.Timestamp, scored: pd.Index) -> pd.DataFrame:
+def _refusals(
+    county: County, day: pd.Timestamp, scored: pd.Index, withheld: Mapping[str, Withheld] = MappingProxyType({})
+) -> pd.DataFrame:
     """Return every roster row without a score: where it stands, its cause, and the sentence in both languages."""
     read, terms = county.as_read.get_frame("enrolments"), Terms.of(county.tables)
     term = terms.at(day)
@@ -224,6 +235,9 @@ def _refusals(county: County, day: pd.Timestamp, scored: pd.Index) -> pd.DataFra
         place = county.as_read.locate("enrolments", int(position))
         if place in fault_at:
             rows.append(("enrolments", *place, student, "fault", *fault_at[place]))
+        elif position in winning and student in withheld:
+            why = withheld[student]
+            rows.append(("enrolments", *place, student, "withheld", why.column, why.value, why.zh, why.en))
         elif position not in winning or student not in scored:
             lost = "replaced" if student in students else "too_late"
             cause = lost if position not in winning else cause_of[student]

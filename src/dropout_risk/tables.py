@@ -39,6 +39,7 @@ ROSTER_TABLES = ("students", "enrolments", "households")
 
 _ROSTER_WORDS = ("roster", "名册", "学籍导出")
 _HEADER_ROWS = 20  # titles and notes above the header never take more rows
+_MAX_CELLS = 50_000_000  # a single cell at the far end of a sheet makes it as large as the memory
 _TOTAL = re.compile(r"(合计|总计|小计|(grand|sub)?total)[:：]?")
 _CODES_UNDER = {  # under these headers 1 and 2 do not mean yes and no
     "就读方式": {"1": "走读", "2": "住校"},
@@ -166,15 +167,17 @@ def make_tables(frames: Mapping[str, pd.DataFrame], *, oracle: pd.DataFrame | No
     return _assemble(pieces, problems, oracle=oracle)
 
 
-def tables_from_records(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> Tables:
-    """Return the canonical tables from lists of records, as a JSON body carries them.
+def tables_from_records(
+    records: Mapping[str, Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]],
+) -> Tables:
+    """Return the canonical tables from lists of records, or from columns of values, as a JSON body carries them.
 
     Problems count the records of a list from 1.
 
     Raises
     ------
     TableError
-        If a name is not that of a table, or a list holds something else than records.
+        If a name is not that of a table, a list holds something else than records, or columns differ in length.
 
     Examples
     --------
@@ -182,17 +185,30 @@ def tables_from_records(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> T
     >>> print(*tables.problems)
     terms, row 1, column end: the value is missing; fill it in or delete the row.
     """
-    wrong = [
-        name
-        for name, rows in records.items()
-        if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows)
-    ]
-    if wrong:
-        raise TableError(f"{', '.join(wrong)}: a table is a list of records, each with named values.")
+    if wrong := [fault for name, rows in records.items() if (fault := _fault_of(name, rows))]:
+        raise TableError("\n".join(wrong))
     return make_tables({name: _frame_of(rows) for name, rows in records.items()})
 
 
-def _frame_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def _fault_of(name: str, rows: object) -> str | None:
+    """Return what keeps `rows` from being a list of records or columns of one length."""
+    if isinstance(rows, Mapping):
+        if not all(isinstance(values, list) for values in rows.values()):
+            return f"{name}: a table of columns has a list of values under each name."
+        lengths = {str(column): len(values) for column, values in rows.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{column} {length}" for column, length in lengths.items())
+            return f"{name}: the columns of a table have one length, these differ: {told}."
+        return None
+    if not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
+        return f"{name}: a table is a list of records, each with named values."
+    return None
+
+
+def _frame_of(rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    if isinstance(rows, Mapping):
+        columns = {clean(str(name)): [_scalar(value) for value in values] for name, values in rows.items()}
+        return pd.DataFrame(columns, dtype="object")
     headers = {key: clean(str(key)) for key in dict.fromkeys(key for row in rows for key in row)}
     return pd.DataFrame([{headers[key]: _scalar(row[key]) for key in row} for row in rows], dtype="object")
 
@@ -368,7 +384,7 @@ def _read_workbook(path: Path) -> list[_Sheet]:
     try:
         with CalamineWorkbook.from_filelike(io.BytesIO(_bytes(path))) as book:
             titles = [meta.name for meta in book.sheets_metadata if meta.typ == SheetTypeEnum.WorkSheet]
-            grids = {title: _grid(book.get_sheet_by_name(title)) for title in titles}
+            grids = {title: _grid(path.name, book.get_sheet_by_name(title)) for title in titles}
     except PasswordError as error:
         raise TableError(f"{path.name}: the workbook has a password; save it without one.") from error
     except (CalamineError, OSError) as error:
@@ -386,7 +402,12 @@ def _read_workbook(path: Path) -> list[_Sheet]:
     ]
 
 
-def _grid(sheet: CalamineSheet) -> pd.DataFrame:
+def _grid(file: str, sheet: CalamineSheet) -> pd.DataFrame:
+    if sheet.total_height * sheet.total_width > _MAX_CELLS:
+        raise TableError(
+            f"{file}: sheet {sheet.name} reaches over {sheet.total_height:,} rows and {sheet.total_width:,} columns; "
+            "delete the cells far below or to the right of the table, or save it as CSV."
+        )
     rows = [["" if cell is None else to_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
     for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():
         for row in rows[top : bottom + 1]:

@@ -35,6 +35,7 @@ from dropout_risk.judgement import (
 )
 from dropout_risk.model import DropoutRiskClassifier
 from dropout_risk.peers import PEERS, Factory
+from dropout_risk.profile import profile_of
 from dropout_risk.reference import build_reference
 from dropout_risk.schema import Tables
 from dropout_risk.scores import coverage
@@ -191,13 +192,17 @@ def train(
         bands=bands,
         reference=build_reference(county.tables, day).to_dict(),
         metrics=assessment.to_dict(),
-        data=data,
+        data=data | {"grades": _grades(learned.X), "profile": profile_of(learned.X, risk)},
         outlook=fit_outlook(learned, model, max_rows=MAX_ROWS if thorough else QUICK_ROWS, seed=seed)
         if horizon == 1
         else None,
         backtest=assessment.backtest.to_dict(),
     )
     return Training(bundle, assessment, learned.outcomes, county.refused)
+
+
+def _grades(X: pd.DataFrame) -> list[int]:
+    return sorted(X["grade"].dropna().astype(int).unique().tolist())
 
 
 def _trial(learned: Cohorts, deployment: Deployment, *, horizon: int, seed: int) -> Trial:

@@ -17,6 +17,7 @@ from dropout_risk.cli.bulk import features
 from dropout_risk.cli.inputs import read_county
 from dropout_risk.cli.models import evaluate, promote, train
 from dropout_risk.cli.rosters import score, targets
+from dropout_risk.cli.store import audit, keys, store
 from dropout_risk.console import answer, print_scores, say, steps, to_json, write_listing, write_scores, yield_sentence
 from dropout_risk.errors import DropoutRiskError, MissingExtraError
 
@@ -129,6 +130,8 @@ def validate(data: options.Data, lang: options.Language = "en", as_json: options
 
 for verb in (train, evaluate, features, score, targets, promote):
     app.command()(verb)
+for group, name in ((keys, "keys"), (audit, "audit"), (store, "store")):
+    app.add_typer(group, name=name)
 
 
 @app.command()
@@ -137,17 +140,28 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 8000,
     tracking_uri: options.Tracking = None,
+    no_keys: Annotated[
+        bool, typer.Option("--no-keys", help="For trials: answer this machine's own requests without a key.")
+    ] = False,
 ) -> None:
-    """Start the scoring service."""
+    """Start the scoring service. Requests need a key: `dropout-risk keys create`."""
     from dataclasses import replace
 
     try:
         import uvicorn
 
         from dropout_risk.service.app import create_app
+        from dropout_risk.service.logs import write_json_lines
         from dropout_risk.service.settings import load_settings
     except ImportError as error:
         raise MissingExtraError.of(error.name or "fastapi", "serve") from error
     settings = load_settings()
-    settings = replace(settings, model=model or settings.model, tracking_uri=tracking_uri or settings.tracking_uri)
-    uvicorn.run(create_app(settings), host=host, port=port)
+    settings = replace(
+        settings,
+        model=model or settings.model,
+        tracking_uri=tracking_uri or settings.tracking_uri,
+        access="local" if no_keys else settings.access,
+    )
+    app = create_app(settings)
+    write_json_lines()
+    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=30)

@@ -3,7 +3,10 @@
 from http import HTTPStatus
 from typing import Any
 
-from dropout_risk.errors import BundleError, DropoutRiskError, InputError
+from dropout_risk.errors import AccessError, BundleError, DropoutRiskError, InputError, SignInError
+from dropout_risk.service.answers import NotAcceptableError
+from dropout_risk.service.problems import NotFoundError
+from dropout_risk.store.keys import LockedError
 
 _ROSTER: dict[str, list[dict[str, Any]]] = {
     "terms": [
@@ -48,6 +51,7 @@ SCORE_REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 SCORE_ANSWER: dict[str, Any] = {
+    "run_id": "0d5f8a1c4b7e42f29c3a6d8e1f2b4c60",
     "as_of": "2022-07-08",
     "expires": None,
     "rows_in": 2,
@@ -56,6 +60,7 @@ SCORE_ANSWER: dict[str, Any] = {
     "students": [
         {
             "student_id": "G001",
+            "pseudonym": "P-6f2a9c01d4e87b35",
             "school_id": "S001",
             "county_id": "513425",
             "class_id": None,
@@ -109,6 +114,11 @@ def _own(kind: type[DropoutRiskError], detail: str, **members: Any) -> dict[str,
 
 PROBLEMS: dict[int, dict[str, Any]] = {
     400: _http(400, "The body is no JSON that can be read. Invalid JSON: expected `,` or `}` at line 3 column 5."),
+    401: _own(SignInError, "Send a key with the header `Authorization: Bearer KEY` (or `X-API-Key: KEY`)."),
+    403: _own(AccessError, "The role auditor may not score."),
+    404: _own(NotFoundError, "There is no such run within your scope."),
+    406: _own(NotAcceptableError, "The answer comes as application/json, text/csv or a workbook; name one in Accept."),
+    408: _http(408, "The request did not come in within 120 seconds; send it again."),
     413: _http(413, "The request is over 50,000,000 bytes; send fewer students at a time."),
     415: _http(415, "Send JSON in UTF-8, with the header Content-Type: application/json."),
     422: _own(
@@ -118,6 +128,7 @@ PROBLEMS: dict[int, dict[str, Any]] = {
             {"table": None, "row": None, "column": "reasons", "message": "Input should be less than or equal to 10."}
         ],
     ),
+    429: _own(LockedError, "Too many attempts with keys that do not count; try again in 900 seconds."),
     500: _own(
         DropoutRiskError,
         "The service has failed; nothing was scored. Tell whoever runs it the number in instance.",

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,6 +45,13 @@ class RowsError(InputError):
     def __init__(self, detail: str, problems: Sequence[Mapping[str, Any]]) -> None:
         super().__init__(detail)
         self.problems = list(problems)
+
+
+class NotFoundError(DropoutRiskError):
+    """There is nothing of that name, or it is not for this caller: the answer does not say which."""
+
+    http_status = 404
+    title = "There is no such thing"
 
 
 def problem(status: int, detail: str, *, kind: type[DropoutRiskError] | None = None, **members: Any) -> JSONResponse:
@@ -79,13 +87,26 @@ def install(app: FastAPI) -> None:
     """Make `app` answer every error with a problem document."""
     app.add_exception_handler(DropoutRiskError, _of_this_package)
     app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_parameters)
     app.add_middleware(UnexpectedErrors)
 
 
 async def _of_this_package(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DropoutRiskError)
     kind = InputError if isinstance(error, RowsError) else type(error)
-    return problem(error.http_status, str(error), kind=kind, problems=getattr(error, "problems", []))
+    answer = problem(error.http_status, str(error), kind=kind, problems=getattr(error, "problems", []))
+    if (seconds := getattr(error, "retry_after", None)) is not None:
+        answer.headers["retry-after"] = str(seconds)
+    elif error.http_status == 401:
+        answer.headers["www-authenticate"] = "Bearer"
+    return answer
+
+
+async def _of_parameters(request: Request, error: Exception) -> JSONResponse:
+    """Say which parts of the address or the headers are wrong; what stands in them stays out."""
+    assert isinstance(error, RequestValidationError)
+    found = [{"column": str(fault["loc"][-1]), "message": f"{fault['msg']}."} for fault in error.errors()]
+    return problem(422, "The request is not as /docs describes it; see problems.", kind=InputError, problems=found)
 
 
 async def _of_http(request: Request, error: Exception) -> JSONResponse:

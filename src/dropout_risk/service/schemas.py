@@ -4,7 +4,7 @@ The envelope is strict. The cells of the tables are not: they are read as those 
 bad cell costs one row.
 """
 
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
@@ -34,23 +34,31 @@ def _column_schema(column: Column) -> dict[str, Any]:
     return schema
 
 
-def _records_schema(table: Table) -> dict[str, Any]:
-    """Describe the records of a table; names and ID numbers are left out because nobody needs to send them."""
+def _table_schema(table: Table) -> dict[str, Any]:
+    """Describe a table; names and ID numbers are left out because nobody needs to send them."""
     columns = [column for column in table.columns if column.role != "identity"]
+    by_column = {column.name: {"type": "array", "items": _column_schema(column)} for column in columns}
     record = {
         "type": "object",
         "properties": {column.name: _column_schema(column) for column in columns},
         "required": [column.name for column in columns if column.required],
     }
-    return {"type": "array", "items": record, "description": f"{table.zh} · {table.en}"}
+    return {
+        "description": f"{table.zh} · {table.en}",
+        "anyOf": [
+            {"type": "array", "items": record},
+            {"type": "object", "properties": by_column, "required": record["required"]},
+        ],
+    }
 
 
 _TABLES_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "properties": {name: _records_schema(table) for name, table in TABLES.items()},
+    "properties": {name: _table_schema(table) for name, table in TABLES.items()},
     "required": [name for name, table in TABLES.items() if table.core],
     "description": (
-        "The tables of one school or more, as lists of records. The Chinese header of a column is understood as "
+        "The tables of one school or more, each as a list of records or, for large rosters, as an object of columns, "
+        "each a list of values of one length. The Chinese header of a column is understood as "
         "well as its name; an empty cell is null or left out. `roster` takes the place of `students`, `enrolments` "
         "and `households`: one wide record per student, as the register exports it. Leave names and ID numbers out."
     ),
@@ -59,6 +67,10 @@ _TABLES_SCHEMA: dict[str, Any] = {
 
 Records = Annotated[list[dict[str, Any]], Field(fail_fast=True)]
 """A list that is not of records is refused at the first item: to list a million faults helps nobody."""
+
+
+Columns = dict[str, list[Any]]
+"""A table as columns, which large rosters are quicker in."""
 
 
 class ScoreRequest(BaseModel):
@@ -71,7 +83,7 @@ class ScoreRequest(BaseModel):
     )
     lang: Lang = Field("zh", description="Language of reasons and messages.")
     reasons: int = Field(5, ge=1, le=10, description="How many reasons per student, at most.")
-    tables: Annotated[dict[str, Records], WithJsonSchema(_TABLES_SCHEMA)] | None = None
+    tables: Annotated[dict[str, Records | Columns], WithJsonSchema(_TABLES_SCHEMA)] | None = None
     rows: Records | None = Field(None, description="One record per student, with the columns that `GET /model` lists.")
 
     @model_validator(mode="after")
@@ -91,6 +103,7 @@ class ScoredStudent(_Answer):
     """One student at risk; a county model names student and place, a flat one the row that was sent."""
 
     student_id: str | None = None
+    pseudonym: str | None = Field(None, description="What lists and addresses call the student.")
     school_id: str | None = None
     county_id: str | None = None
     class_id: str | None = None
@@ -140,6 +153,7 @@ class ModelVersion(_Answer):
 class ScoreAnswer(_Answer):
     """Risks with their reasons, the rows that got none, and what is wrong with the data."""
 
+    run_id: str | None = Field(description="Id of the run that was kept; null where nothing was.")
     as_of: date
     expires: date | None = Field(description="End of the outcome window; after it the scores mean nothing.")
     rows_in: int = Field(description="Roster rows that came in: `scored` and `refused_count` together.")
@@ -183,6 +197,7 @@ class Health(_Answer):
 
     status: Literal["alive", "ready"]
     model: str | None = Field(None, description="Version of the model that is loaded.")
+    trouble: str | None = Field(None, description="Why a newer model is not in use; the last good one is.")
 
 
 class Problem(BaseModel):
@@ -194,3 +209,106 @@ class Problem(BaseModel):
     detail: str = Field(description="What is wrong and what to do.")
     instance: str | None = Field(None, description="Number under which the failure stands in the log.")
     problems: list[Place] | None = None
+
+
+class TargetsRequest(ScoreRequest):
+    """A support list: of a run that was kept, or of a roster that is scored first, cut where capacity ends."""
+
+    run_id: str | None = Field(None, description="A run of `POST /score`; its scores within your scope are listed.")
+    capacity: int | dict[str, int] = Field(
+        description="How many students can be supported: in all, or in each place named (see `per`)."
+    )
+    per: Literal["county", "school"] = Field("county", description="What the places of `capacity` are.")
+    floor_per_school: int = Field(0, ge=0, le=1000, description="Places that every school gets at least.")
+    seed: int = Field(0, ge=0, le=2**31, description="Of the draw that orders equal risks.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        given = sum(part is not None for part in (self.run_id, self.tables))
+        if given != 1 or self.rows is not None:
+            raise ValueError("send either run_id (of a run that was kept) or tables (a roster to score)")
+        if isinstance(self.capacity, int) and self.capacity < 0 or self.capacity == {}:
+            raise ValueError("capacity is the number of students that can be supported, 0 or more")
+        return self
+
+
+class Target(_Answer):
+    """One student on a support list, by the pseudonym."""
+
+    pseudonym: str
+    school_id: str | None
+    county_id: str | None
+    class_id: str | None
+    grade: int | None
+    risk: float
+    band: Band
+    rank: int
+    reasons: list[Reason]
+    data_gaps: list[str]
+
+
+class TargetsAnswer(_Answer):
+    """Whom to help first with the people there are, and what the list is worth."""
+
+    run_id: str
+    as_of: date
+    expires: date | None
+    students: list[Target]
+    considered: int = Field(description="Students within your scope whom the list was made from.")
+    expected: dict[str, Any] = Field(description="Expected cases on the list and beyond it, with intervals.")
+    notes: list[str]
+    disclaimer: str
+
+
+class HistoryEntry(_Answer):
+    """One score of a student."""
+
+    run_id: str
+    at: datetime
+    as_of: date
+    expires: date | None
+    model_version: str
+    risk: float
+    band: Band
+    rank: int | None = Field(description="Within the run; null for a run of somebody else.")
+    reasons: list[Reason]
+    data_gaps: list[str]
+
+
+class StudentAnswer(_Answer):
+    """The latest score of one student, why, and the scores before."""
+
+    pseudonym: str
+    student_id: str | None = Field(description="Only if it was asked for with open=true, by a role that may.")
+    school_id: str | None
+    county_id: str | None
+    class_id: str | None
+    grade: int | None
+    expired: bool = Field(description="Whether the term that the latest score is for is over.")
+    latest: HistoryEntry
+    history: list[HistoryEntry]
+    disclaimer: str
+
+
+class RunAnswer(_Answer):
+    """One run."""
+
+    run_id: str
+    at: datetime
+    as_of: date
+    expires: date | None
+    purpose: str
+    model_version: str
+    model_digest: str
+    data_digest: str | None = Field(description="sha256 of what was sent; null for a run of somebody else.")
+    students: int = Field(description="Scores of the run that are within your scope.")
+    rows_in: int | None = Field(description="null for a run of somebody else, as are the next two.")
+    scored: int | None
+    refused: int | None
+
+
+class RunsAnswer(_Answer):
+    """Runs, the newest first."""
+
+    runs: list[RunAnswer]
+    next: str | None = Field(description="Give it as `before` for the next page; null on the last.")

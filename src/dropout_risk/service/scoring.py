@@ -1,32 +1,41 @@
-"""From a request body to an answer: parse, score, say what was wrong. The routes in `app` call nothing else."""
+"""From what was sent to an answer: read, score within a scope, say what was wrong."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
+from dropout_risk.access import Reach
+from dropout_risk.applicability import Limits
+from dropout_risk.asof import Terms, to_day
 from dropout_risk.bundle import Bundle
-from dropout_risk.county import check_county
+from dropout_risk.county import County, check_county, newest_day, refuse
 from dropout_risk.descriptions import FEATURES, Feature, Lang
 from dropout_risk.errors import BundleError, SettingsError, TableError
 from dropout_risk.explanation import explain
+from dropout_risk.features import build_features
 from dropout_risk.flat import score_flat
 from dropout_risk.pipeline import score
 from dropout_risk.precompile import compile_attendance
 from dropout_risk.reference import Reference
 from dropout_risk.registry import load_model
-from dropout_risk.schema import Problem
+from dropout_risk.schema import Problem, Tables
 from dropout_risk.scores import Scores
 from dropout_risk.service.problems import RowsError
 from dropout_risk.service.rows import read_rows
 from dropout_risk.service.schemas import ScoreRequest
 from dropout_risk.service.settings import Settings
-from dropout_risk.tables import ROSTER, tables_from_records
+from dropout_risk.service.uploads import settings_of, tables_of
+from dropout_risk.tables import ROSTER, ROSTER_TABLES, tables_from_records
 from dropout_risk.validation import validate
+
+Request = TypeVar("Request", bound=BaseModel)
+Named = Callable[[str], str]
 
 MAX_PROBLEMS = 200
 """How many problems an answer lists; the others are counted."""
@@ -85,7 +94,7 @@ def describe_model(bundle: Bundle) -> dict[str, Any]:
         "kind": bundle.kind,
         "bands": dict(bundle.bands),
         "features": [_describe(name, FEATURES.get(name), levels.get(name)) for name in bundle.model.feature_names],
-        "data": dict(bundle.data),
+        "data": {name: value for name, value in bundle.data.items() if name != "profile"},
         "metrics": dict(bundle.metrics),
         "release": dict(bundle.release),
         "card": bundle.card(),
@@ -101,29 +110,52 @@ def _describe(name: str, feature: Feature | None, levels: list[Any] | None) -> d
 # The request -----------------------------------------------------------------------------------------
 
 
-def parse(body: bytes) -> ScoreRequest:
-    """Read a request body, which must be JSON.
+@dataclass(frozen=True, eq=False)
+class Roster:
+    """What a request brings to be scored: canonical tables, or the rows of a flat table."""
+
+    as_of: str | None
+    lang: Lang
+    reasons: int
+    tables: Tables | None = None
+    rows: Sequence[Mapping[str, Any]] | None = None
+
+
+def read_json(body: bytes, max_students: int) -> Roster:
+    """Read a JSON body.
 
     Raises
     ------
     HTTPException
-        If it is no JSON.
+        If it is no JSON, or brings too many students.
     RowsError
         If it is no `ScoreRequest`; every problem is listed.
+    TableError
+        If a table is none.
 
     Examples
     --------
-    >>> parse(b'{"tables": {}, "reasons": 3}').reasons
+    >>> read_json(b'{"tables": {}, "reasons": 3}', 10).reasons
     3
     """
+    request = checked(ScoreRequest, body)
+    return roster_of(request, max_students)
+
+
+def checked(model: type[Request], body: bytes) -> Request:
+    """Return a JSON body as a model of `schemas`; raises as `read_json` does."""
     try:
-        return ScoreRequest.model_validate_json(body)
+        return model.model_validate_json(body)
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False, include_input=False)
         if found[0]["type"] == "json_invalid":
             raise HTTPException(400, f"The body is no JSON that can be read. {found[0]['msg']}.") from None
-        problems = [{**_place(fault["loc"]), "message": f"{fault['msg']}."} for fault in found[:MAX_PROBLEMS]]
-        raise RowsError("The request is not as /docs describes it; see problems.", problems) from None
+        raise _rows_error(found) from None
+
+
+def _rows_error(found: Sequence[ErrorDetails]) -> RowsError:
+    problems = [{**_place(fault["loc"]), "message": f"{fault['msg']}."} for fault in found[:MAX_PROBLEMS]]
+    return RowsError("The request is not as /docs describes it; see problems.", problems)
 
 
 def _place(location: Sequence[str | int]) -> dict[str, Any]:
@@ -134,38 +166,110 @@ def _place(location: Sequence[str | int]) -> dict[str, Any]:
     return {"table": table, "row": row, "column": names[-1] if names and table is None else None}
 
 
-def count_students(request: ScoreRequest) -> int:
-    """Return how many students a request brings, at most."""
-    tables = request.tables or {}
-    return max(len(request.rows or []), len(tables.get("students", [])), len(tables.get(ROSTER, [])))
+def roster_of(request: ScoreRequest, max_students: int) -> Roster:
+    """Return what a request brings."""
+    sent = request.tables or {}
+    _refuse_too_many(
+        max(len(request.rows or []), *(_length(sent.get(name, [])) for name in (*ROSTER_TABLES, ROSTER))), max_students
+    )
+    return Roster(
+        as_of=None if request.as_of is None else request.as_of.isoformat(),
+        lang=request.lang,
+        reasons=request.reasons,
+        # An empty list has no columns.
+        tables=None if request.tables is None else tables_from_records({n: rows for n, rows in sent.items() if rows}),
+        rows=request.rows,
+    )
 
 
-def answer(request: ScoreRequest, bundle: Bundle) -> dict[str, Any]:
-    """Score the students of a request.
+def _length(rows: Sequence[Any] | Mapping[str, Sequence[Any]]) -> int:
+    return len(next(iter(rows.values()), [])) if isinstance(rows, Mapping) else len(rows)
 
-    Returns
-    -------
-    dict
-        A `ScoreAnswer` as plain values for JSON; ``rows_in`` is always ``scored + refused_count``.
+
+def _refuse_too_many(count: int, limit: int) -> None:
+    if count > limit:
+        raise HTTPException(413, f"{count:,} students are over the limit of {limit:,}; send fewer.")
+
+
+def read_files(files: Mapping[str, bytes], fields: Mapping[str, str], max_students: int) -> Roster:
+    """Read uploaded files and the settings beside them.
+
+    Raises
+    ------
+    RowsError
+        If a setting cannot be used.
+    TableError
+        If a file cannot be used.
+    HTTPException
+        If they bring too many students.
+    """
+    settings = settings_of(fields)
+    term = settings.pop("term", None)
+    try:
+        request = ScoreRequest.model_validate({**settings, "tables": {}}, strict=False)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise _rows_error(found) from None
+    tables = tables_of(files, term=term)
+    _refuse_too_many(tables.get_frame("students")["student_id"].nunique(), max_students)
+    day = None if request.as_of is None else request.as_of.isoformat()
+    return Roster(day, request.lang, request.reasons, tables=tables)
+
+
+# Scoring ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of a roster, what else is wrong with its data, and the features that they come from."""
+
+    scores: Scores
+    problems: Sequence[Problem]
+    lang: Lang
+    features: pd.DataFrame
+
+
+def score_roster(roster: Roster, bundle: Bundle, reach: Reach, limits: Limits) -> Scored:
+    """Score the students of a roster that are within reach.
 
     Raises
     ------
     SettingsError
-        If the request is not of the model's kind, or its as-of date fits no term.
+        If the roster is not of the model's kind, or its as-of date fits no term.
     RowsError
         If nothing can be scored; it lists what was found.
     """
-    wanted = "county" if request.rows is None else "flat"
+    wanted = "county" if roster.rows is None else "flat"
     if bundle.kind != wanted:
         part = "tables" if bundle.kind == "county" else "rows"
         raise SettingsError(f"The model of this service takes {part}; send these, as /docs and GET /model describe.")
-    scores, problems = _score_rows(request, bundle) if wanted == "flat" else _score_tables(request, bundle)
+    return _score_rows(roster, bundle) if wanted == "flat" else _score_tables(roster, bundle, reach, limits)
+
+
+def answer(scored: Scored, bundle: Bundle, *, run_id: str | None = None, named: Named | None = None) -> dict[str, Any]:
+    """Return a `ScoreAnswer` as plain values for JSON; ``rows_in`` is always ``scored + refused_count``.
+
+    Parameters
+    ----------
+    scored
+        From `score_roster`.
+    bundle
+        The model.
+    run_id
+        Id of the run that was kept.
+    named
+        Gives the pseudonym of a student.
+    """
+    told = scored.scores.to_dict()
+    if named is not None:
+        told["students"] = [{"pseudonym": named(row["student_id"]), **row} for row in told["students"]]
     return {
-        **scores.to_dict(),
-        "problems": [_data_problem(problem, request.lang) for problem in problems[:MAX_PROBLEMS]],
-        "problems_left_out": max(len(problems) - MAX_PROBLEMS, 0),
+        "run_id": run_id,
+        **told,
+        "problems": [_data_problem(problem, scored.lang) for problem in scored.problems[:MAX_PROBLEMS]],
+        "problems_left_out": max(len(scored.problems) - MAX_PROBLEMS, 0),
         "model": model_version(bundle),
-        "disclaimer": DISCLAIMER[request.lang],
+        "disclaimer": DISCLAIMER[scored.lang],
     }
 
 
@@ -182,20 +286,60 @@ def _data_problem(problem: Problem, lang: Lang) -> dict[str, Any]:
 # A county's tables -----------------------------------------------------------------------------------
 
 
-def _score_tables(request: ScoreRequest, bundle: Bundle) -> tuple[Scores, list[Problem]]:
+def _score_tables(roster: Roster, bundle: Bundle, reach: Reach, limits: Limits) -> Scored:
     """Score a roster beside the county's reference, so that it gets the numbers of the county's own run."""
-    sent = request.tables or {}
-    tables = tables_from_records({name: rows for name, rows in sent.items() if rows})  # an empty list has no columns
+    assert roster.tables is not None
     reference = Reference.from_dict(bundle.reference) if bundle.reference else None
+    limits = replace(limits, grades=bundle.data.get("grades"))
     try:
-        county = check_county(tables)
+        county = check_county(roster.tables)
+        day = newest_day(county) if roster.as_of is None else to_day(roster.as_of)
+        if foreign := outside(county, day, reach):
+            county = refuse(county, foreign)
+        features = build_features(county.tables, day, reference=reference)
         scores = score(
-            county, bundle, as_of=request.as_of, reasons=request.reasons, lang=request.lang, reference=reference
+            county,
+            bundle,
+            as_of=day.date(),
+            reasons=roster.reasons,
+            lang=roster.lang,
+            reference=reference,
+            features=features,
+            limits=limits,
         )
     except TableError as error:
-        found = validate(tables).errors[:MAX_PROBLEMS]
-        raise RowsError(str(error), [_where(problem, request.lang) for problem in found]) from error
-    return scores, [problem for problem in county.report.problems if not _is_refused_row(problem)]
+        found = validate(roster.tables).errors[:MAX_PROBLEMS]
+        raise RowsError(str(error), [_where(problem, roster.lang) for problem in found]) from error
+    problems = [problem for problem in county.report.problems if not _is_refused_row(problem)]
+    return Scored(scores, problems, roster.lang, features)
+
+
+def outside(county: County, day: pd.Timestamp, reach: Reach) -> list[Problem]:
+    """Return the roster rows of the term of `day` whose students are not within reach, each as a problem.
+
+    Earlier terms are not asked: where a child has been before belongs to its own record.
+    """
+    schools = county.tables["schools"].drop_duplicates("school_id").set_index("school_id")["county_id"]
+    rows = county.tables["enrolments"]
+    rows = rows[rows["term"] == Terms.of(county.tables).at(day)]
+    places = pd.DataFrame({"school_id": rows["school_id"], "county_id": rows["school_id"].map(schools)})
+    foreign = rows.index[~reach.rows(places)]
+    return [_outside(county, int(position)) for position in foreign]
+
+
+def _outside(county: County, position: int) -> Problem:
+    file, row = county.as_read.locate("enrolments", position)
+    return Problem(
+        "error",
+        "outside_scope",
+        "enrolments",
+        "this student is of a school outside the scope of your key; leave the row out, or use a key for that school.",
+        "该生所在学校不在您的密钥范围内；请删除该行，或使用该校的密钥。",
+        file=file,
+        row=row,
+        column="school_id",
+        position=position,
+    )
 
 
 def _is_refused_row(problem: Problem) -> bool:
@@ -206,12 +350,12 @@ def _is_refused_row(problem: Problem) -> bool:
 # Rows of a flat table --------------------------------------------------------------------------------
 
 
-def _score_rows(request: ScoreRequest, bundle: Bundle) -> tuple[Scores, list[Problem]]:
-    records = request.rows or []
-    rows = read_rows(records, bundle.model, lang=request.lang)
+def _score_rows(roster: Roster, bundle: Bundle) -> Scored:
+    records = roster.rows or []
+    rows = read_rows(records, bundle.model, lang=roster.lang)
     if not len(rows.frame):
         raise RowsError(_NOTHING_TO_SCORE, _refused_places(rows.refused))
-    scores = score_flat(rows.frame, bundle, reasons=request.reasons, lang=request.lang)
+    scores = score_flat(rows.frame, bundle, reasons=roster.reasons, lang=roster.lang)
     sent_as = rows.frame.index.to_numpy()[scores.frame["row"] - 1]
     scores = replace(
         scores,
@@ -220,7 +364,7 @@ def _score_rows(request: ScoreRequest, bundle: Bundle) -> tuple[Scores, list[Pro
         rows_in=len(records),
         notes=(*scores.notes, *rows.notes),
     )
-    return scores, []
+    return Scored(scores, [], roster.lang, rows.frame)
 
 
 def _refused_places(refused: pd.DataFrame) -> list[dict[str, Any]]:

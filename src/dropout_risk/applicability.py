@@ -1,0 +1,116 @@
+"""When a model has nothing to say about a student: better no number than one that means nothing."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pandas as pd
+
+from dropout_risk.asof import roll
+from dropout_risk.schema import Tables
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What has to be known of a student for a score.
+
+    Attributes
+    ----------
+    min_coverage
+        Share of the features that are recorded.
+    max_attendance_age_days
+        How old the newest attendance record of the student's school may be on the as-of date.
+    grades
+        The grades that the model has learned from; None: not known, any will do.
+    """
+
+    min_coverage: float = 0.3
+    max_attendance_age_days: int = 60
+    grades: Collection[int] | None = None
+
+
+@dataclass(frozen=True)
+class Withheld:
+    """Why a student gets no score: the column that it is about, what stands there, and a sentence in each language."""
+
+    column: str | None
+    value: str | None
+    zh: str
+    en: str
+
+
+def withheld(tables: Tables, X: pd.DataFrame, day: pd.Timestamp, limits: Limits) -> dict[str, Withheld]:
+    """Return the students of `X` who get no score, each with the reason; the first that holds counts.
+
+    Parameters
+    ----------
+    tables
+        The usable tables.
+    X
+        Features, one row per student at risk, indexed by student.
+    day
+        The as-of date.
+    limits
+        What has to be known.
+
+    Examples
+    --------
+    >>> from dropout_risk.features import build_features
+    >>> from dropout_risk.synthetic import make_county
+    >>> tables, day = make_county(100, terms=2, seed=1), pd.Timestamp("2020-01-17")
+    >>> X = build_features(tables, day)
+    >>> len(withheld(tables, X, day, Limits())), len(withheld(tables, X, day, Limits(grades=()))) == len(X)
+    (0, True)
+    """
+    found: dict[str, Withheld] = {}
+    if limits.grades is not None:
+        for student, grade in X.loc[~X["grade"].isin(list(limits.grades)), "grade"].items():
+            found[str(student)] = _unsupported_grade(grade, sorted(limits.grades))
+    for student, last in _stale(tables, X.index, day, limits.max_attendance_age_days).items():
+        found.setdefault(str(student), _stale_attendance(last, day))
+    known = X.notna().mean(axis=1)
+    for student, share in known[known < limits.min_coverage].items():
+        found.setdefault(str(student), _too_little(share, limits.min_coverage))
+    return found
+
+
+def _stale(tables: Tables, students: pd.Index, day: pd.Timestamp, max_days: int) -> "pd.Series[pd.Timestamp]":
+    """Return the newest day of attendance of the student's school where it is too long ago."""
+    attendance = tables.get_frame("attendance")
+    attendance = attendance[attendance["date"] <= day]
+    school = roll(tables, day)["school_id"]
+    newest = attendance.groupby("student_id", observed=True)["date"].max()
+    last = newest.groupby(school.reindex(newest.index).astype(object)).max()
+    of_student = school.reindex(students).astype(object).map(last)
+    return of_student[(day - of_student).dt.days > max_days] if len(last) else of_student.iloc[:0]
+
+
+def _unsupported_grade(grade: float, grades: Collection[int]) -> Withheld:
+    told = ", ".join(map(str, grades))
+    shown = "-" if pd.isna(grade) else f"{grade:.0f}"
+    return Withheld(
+        "grade",
+        shown,
+        f"模型没有学过{shown}年级（学过：{told}），不评分；请由人判断。",
+        f"the model has not learned grade {shown} (it has: {told}), so there is no score; a person judges.",
+    )
+
+
+def _stale_attendance(last: pd.Timestamp, day: pd.Timestamp) -> Withheld:
+    days = (day - last).days
+    return Withheld(
+        "date",
+        str(last.date()),
+        f"该校考勤只到{last.date()}，比评分日期早{days}天，不评分；请补充考勤。",
+        f"the attendance of this school ends on {last.date()}, {days} days before the as-of date, so there is no "
+        "score; send newer attendance.",
+    )
+
+
+def _too_little(share: float, least: float) -> Withheld:
+    return Withheld(
+        None,
+        None,
+        f"只有{share:.0%}的特征有记录（至少需要{least:.0%}），不评分；请补充考勤、成绩、距离和家庭情况。",
+        f"only {share:.0%} of the features are recorded ({least:.0%} are needed), so there is no score; send "
+        "attendance, grades, distance and household facts.",
+    )

@@ -1,0 +1,99 @@
+"""What the training data looked like, in shares, and how far other data has moved away from it.
+
+A profile holds shares of bins only, never a value of a student; bins are wide enough that none singles one out.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+BINS = 10
+_LEAST_SHARE = 1e-4
+"""Share that stands for an empty bin, whose logarithm would be infinite."""
+
+
+def profile_of(X: pd.DataFrame, risk: np.ndarray) -> dict[str, Any]:
+    """Return the shares of training rows in each bin of each feature, and of their risks.
+
+    Parameters
+    ----------
+    X
+        Features, shape (n, features).
+    risk
+        Risks of rows like these, shape (m,); NaN counts as none.
+
+    Returns
+    -------
+    dict
+        ``rows``; ``risk`` and, by name, ``features``: each with ``edges`` (numbers) or ``levels`` (categories) and
+        ``shares``, the last of which is that of missing values.
+
+    Examples
+    --------
+    >>> profile = profile_of(pd.DataFrame({"days": [0.0, 1.0, 2.0, np.nan]}), np.array([0.1, 0.2]))
+    >>> profile["features"]["days"]["shares"][-1]
+    0.25
+    """
+    known = risk[~np.isnan(risk)]
+    return {
+        "rows": len(X),
+        "risk": _bins_of(pd.Series(known)),
+        "features": {str(name): _bins_of(X[name]) for name in X.columns},
+    }
+
+
+def _bins_of(values: pd.Series) -> dict[str, Any]:
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        bins: dict[str, Any] = {"levels": [str(level) for level in values.cat.categories]}
+    else:
+        known = values.dropna().to_numpy(dtype=np.float64)
+        places = np.linspace(0, 1, BINS + 1)[1:-1]
+        bins = {"edges": sorted(set(np.quantile(known, places).tolist())) if len(known) else []}
+    counts = counts_in(bins, values)
+    return {**bins, "shares": (counts / max(counts.sum(), 1)).round(6).tolist()}
+
+
+def counts_in(bins: Mapping[str, Any], values: pd.Series) -> np.ndarray:
+    """Return how many `values` lie in each bin, the missing ones last; a level that is new counts as missing."""
+    missing = values.isna().to_numpy()
+    if "levels" in bins:
+        place_of = {level: place for place, level in enumerate(bins["levels"])}
+        size = len(place_of)
+        texts = values.astype(object)
+        at = np.array(
+            [size if lost else place_of.get(str(one), size) for one, lost in zip(texts, missing, strict=True)]
+        )
+    else:
+        size = len(bins["edges"]) + 1
+        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        at = np.where(missing, size, np.searchsorted(bins["edges"], numbers, side="right"))
+    return np.bincount(at.astype(np.intp), minlength=size + 1)
+
+
+def stability_index(expected: np.ndarray, counts: np.ndarray) -> float:
+    """Return the population stability index of counts against expected shares.
+
+    Parameters
+    ----------
+    expected
+        Shares in training, shape (bins,).
+    counts
+        Counts in the data to compare, shape (bins,).
+
+    Returns
+    -------
+    float
+        0 for the same shares; by custom .1 is a small move and .25 a large one. NaN without counts.
+
+    Examples
+    --------
+    >>> stability_index(np.array([0.5, 0.5]), np.array([10, 10]))
+    0.0
+    """
+    if counts.sum() == 0:
+        return float("nan")
+    before = np.maximum(expected, _LEAST_SHARE)
+    now = np.maximum(counts / counts.sum(), _LEAST_SHARE)
+    return float(np.sum((now - before) * np.log(now / before)))

@@ -1,0 +1,169 @@
+"""An answer as JSON, CSV or a workbook, in pieces, so that a large one is never held as one text."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+from openpyxl import Workbook
+from openpyxl.cell import WriteOnlyCell
+
+from dropout_risk.errors import DropoutRiskError
+
+Format = Literal["json", "csv", "xlsx"]
+
+MEDIA_TYPES: dict[Format, str] = {
+    "json": "application/json",
+    "csv": "text/csv; charset=utf-8",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+}
+
+_PIECE = 500
+"""Students in one piece."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+class NotAcceptableError(DropoutRiskError):
+    """The client takes none of the formats that there are."""
+
+    http_status = 406
+    title = "There is no such format"
+
+
+def format_of(accept: str | None) -> Format:
+    """Return the format that a client likes best, by the header Accept; JSON if it takes any.
+
+    Raises
+    ------
+    NotAcceptableError
+        If it takes none of them.
+
+    Examples
+    --------
+    >>> format_of("text/csv, application/json;q=0.5"), format_of("*/*")
+    ('csv', 'json')
+    """
+    liked: dict[Format, float] = {}
+    for part in (accept or "*/*").split(","):
+        wanted, *settings = (piece.strip().lower() for piece in part.split(";"))
+        weight = next((_weight(one[2:]) for one in settings if one.startswith("q=")), 1.0)
+        for name, media_type in MEDIA_TYPES.items():
+            kind = media_type.split(";")[0]
+            if wanted in ("*/*", kind, f"{kind.split('/')[0]}/*"):
+                liked[name] = max(liked.get(name, 0.0), weight)
+    if max(liked.values(), default=0.0) <= 0:
+        raise NotAcceptableError(f"The answer comes as {', '.join(MEDIA_TYPES.values())}; name one in Accept.")
+    # JSON where it is liked as much as another.
+    return max(liked, key=lambda name: (liked[name], name == "json"))
+
+
+def _weight(text: str) -> float:
+    try:
+        return min(max(float(text), 0.0), 1.0)
+    except ValueError:
+        return 0.0
+
+
+def write(answer: Mapping[str, Any], wanted: Format) -> Iterator[bytes]:
+    """Yield an answer with `students` and `refused` in pieces.
+
+    Parameters
+    ----------
+    answer
+        As `scoring.answer` makes it.
+    wanted
+        In which format. In CSV and workbooks every row of the roster is one line: with a risk, or with the reason
+        why it has none.
+    """
+    if wanted == "json":
+        yield from _json(answer)
+    elif wanted == "csv":
+        yield from _csv(_table(answer))
+    else:
+        yield _workbook(_table(answer), answer)
+
+
+def _json(answer: Mapping[str, Any]) -> Iterator[bytes]:
+    dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+    before = "{"
+    for name, value in answer.items():
+        if name == "students":
+            yield f'{before}"students":['.encode()
+            for start in range(0, len(value), _PIECE):
+                piece = ",".join(map(dump, value[start : start + _PIECE]))
+                yield (("," if start else "") + piece).encode()
+            yield b"]"
+        else:
+            yield f"{before}{dump(name)}:{dump(value)}".encode()
+        before = ","
+    yield b"}"
+
+
+def safe_cell(value: object) -> object:
+    """Return a value as a spreadsheet may hold it: a text that it would run as a formula gets an apostrophe.
+
+    Examples
+    --------
+    >>> safe_cell("=HYPERLINK(1)"), safe_cell("S1"), safe_cell(-0.5)
+    ("'=HYPERLINK(1)", 'S1', -0.5)
+    """
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+_COLUMNS = ("student_id", "pseudonym", "school_id", "county_id", "class_id", "grade", "row", "risk", "band", "rank")
+_OF_REASON = ("text", "contribution", "changeable", "measure")
+
+
+def _table(answer: Mapping[str, Any]) -> Iterator[Sequence[object]]:
+    """Yield header and lines: the students that have a score, then the rows that have none."""
+    students, refused = answer["students"], answer["refused"]
+    present = [name for name in _COLUMNS if any(row.get(name) is not None for row in (*students, *refused))]
+    most = max((len(row["reasons"]) for row in students), default=0)
+    of_reasons = [f"{name}_{place + 1}" for place in range(most) for name in _OF_REASON]
+    yield [*present, *of_reasons, "data_gaps", "as_of", "expires", "not_scored"]
+    days = [answer.get("as_of"), answer.get("expires")]
+    for row in students:
+        reasons = [reason.get(name) for reason in row["reasons"] for name in _OF_REASON]
+        padding = [None] * (len(of_reasons) - len(reasons))
+        yield [*map(row.get, present), *reasons, *padding, "; ".join(row["data_gaps"]), *days, None]
+    for row in refused:
+        yield [*map(row.get, present), *[None] * len(of_reasons), None, *days, row["message"]]
+
+
+def _csv(lines: Iterable[Sequence[object]]) -> Iterator[bytes]:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    yield b"\xef\xbb\xbf"  # Excel reads UTF-8 only with it
+    for number, line in enumerate(lines):
+        writer.writerow([safe_cell(value) for value in line])
+        if number % _PIECE == 0:
+            yield text.getvalue().encode()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue().encode()
+
+
+def _workbook(lines: Iterable[Sequence[object]], answer: Mapping[str, Any]) -> bytes:
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet("scores")
+    sheet.freeze_panes = "B2"
+    for line in lines:
+        sheet.append([_cell(sheet, value) for value in line])
+    about = book.create_sheet("about")
+    for name in ("run_id", "as_of", "expires", "rows_in", "scored", "refused_count", "disclaimer"):
+        about.append([name, _cell(about, answer.get(name))])
+    for note in answer.get("notes", []):
+        about.append(["note", _cell(about, note)])
+    file = io.BytesIO()
+    book.save(file)
+    return file.getvalue()
+
+
+def _cell(sheet: Any, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    cell = WriteOnlyCell(sheet, safe_cell("".join(one for one in value if one.isprintable() or one == "\n")))
+    cell.data_type = "s"
+    return cell

@@ -1,0 +1,97 @@
+"""The body of a request: read no further than the limits allow, and told apart by its media type."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.message import Message
+from hashlib import sha256
+from typing import Annotated
+
+from anyio import fail_after
+from fastapi import Depends
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+from dropout_risk.service.state import state_of
+from dropout_risk.service.uploads import read_form
+
+JSON = "application/json"
+FORM = "multipart/form-data"
+PARQUET = "application/vnd.apache.parquet"
+
+
+@dataclass(frozen=True)
+class Body:
+    """What was sent: JSON, or files with settings beside them."""
+
+    json: bytes | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of what was sent: the same for the same files, however the form is divided."""
+        if self.json is not None:
+            return sha256(self.json).hexdigest()
+        parts = [f"{name}\0{sha256(content).hexdigest()}" for name, content in sorted(self.files.items())]
+        parts += [f"{name}\0{value}" for name, value in sorted(self.fields.items())]
+        return sha256("\n".join(parts).encode()).hexdigest()
+
+
+async def _read(request: Request, limit: int, seconds: int) -> bytes:
+    too_large = HTTPException(413, f"The request is over {limit:,} bytes; send fewer students at a time.")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise too_large
+    body = bytearray()
+    try:
+        with fail_after(seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise too_large
+    except ClientDisconnect:
+        raise HTTPException(400, "The connection was closed before the request had come in.") from None
+    except TimeoutError:
+        raise HTTPException(408, f"The request did not come in within {seconds} seconds; send it again.") from None
+    return bytes(body)
+
+
+def _media_type(request: Request) -> str:
+    header = Message()
+    header["content-type"] = request.headers.get("content-type", "text/plain")
+    kind = header.get_content_type()
+    if kind == JSON and header.get_content_charset("utf-8") != "utf-8":
+        raise HTTPException(415, "Send JSON in UTF-8, with the header Content-Type: application/json.")
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise HTTPException(415, "Send the request uncompressed, without the header Content-Encoding.")
+    return kind
+
+
+async def json_body(request: Request) -> bytes:
+    """Return the body of a JSON request."""
+    if _media_type(request) != JSON:
+        raise HTTPException(415, "Send JSON in UTF-8, with the header Content-Type: application/json.")
+    settings = state_of(request).settings
+    return await _read(request, settings.max_body_bytes, settings.max_seconds)
+
+
+async def any_body(request: Request) -> Body:
+    """Return the body of a request that takes JSON, a form with files, or one Parquet file."""
+    kind = _media_type(request)
+    if kind not in (JSON, FORM, PARQUET):
+        raise HTTPException(
+            415, f"Send JSON ({JSON}), files as a form ({FORM}), or a roster as one Parquet file ({PARQUET})."
+        )
+    state = state_of(request)
+    state.line.refuse_if_full()  # before the body takes memory
+    content = await _read(request, state.settings.max_body_bytes, state.settings.max_seconds)
+    if kind == JSON:
+        return Body(json=content)
+    if kind == PARQUET:
+        return Body(files={"roster.parquet": content}, fields=dict(request.query_params))
+    form = await read_form(request.headers, content)
+    return Body(files=form.files, fields=form.fields)
+
+
+JsonBody = Annotated[bytes, Depends(json_body)]
+AnyBody = Annotated[Body, Depends(any_body)]

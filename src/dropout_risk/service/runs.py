@@ -1,0 +1,155 @@
+"""From a request to a run that is kept: scored within the caller's scope, written down, then answered."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+from starlette.responses import Response, StreamingResponse
+
+from dropout_risk.errors import InputError, StoreError
+from dropout_risk.service.answers import MEDIA_TYPES, Format, write
+from dropout_risk.service.bodies import Body
+from dropout_risk.service.callers import Caller
+from dropout_risk.service.models import Loaded
+from dropout_risk.service.scoring import Roster, Scored, answer, read_files, read_json, score_roster
+from dropout_risk.service.state import State
+from dropout_risk.store import runs as kept
+from dropout_risk.store.schema import Run
+
+REPLAYED = {"idempotency-replayed": "true"}
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A run that was scored and kept."""
+
+    run: Run
+    scored: Scored
+    loaded: Loaded
+
+
+class OtherRequestError(InputError):
+    """The idempotency key was used for another request."""
+
+    title = "The idempotency key was used before"
+
+
+def read_roster(body: Body, state: State) -> Roster:
+    """Return what the body of a request brings to be scored."""
+    most = state.settings.max_students
+    if body.json is not None:
+        return read_json(body.json, most)
+    return read_files(body.files, body.fields, most)
+
+
+def score_and_answer(
+    state: State, caller: Caller, loaded: Loaded, body: Body, *, wanted: Format, key: str | None
+) -> Response:
+    """Score a roster, keep the run and return the answer; the same request under the same key is scored once."""
+    digest = sha256(f"{body.digest}\0{wanted}".encode()).hexdigest()
+    if key is not None and (before := _given_before(state, caller, key, digest)):
+        return before
+    scored = score_roster(read_roster(body, state), loaded.bundle, caller.principal.reach, state.limits)
+    run = _run(caller, loaded, scored, body.digest)
+    told = answer(scored, loaded.bundle, run_id=run.id, named=_named(state, loaded))
+    if key is None:
+        _keep(state, caller, Made(run, scored, loaded))
+        return _streamed(write(told, wanted), wanted)
+    packed = _packed(write(told, wanted))
+    try:
+        _keep(state, caller, Made(run, scored, loaded), replay=(key, kept.Answer(digest, run.id, wanted, packed)))
+    except StoreError:  # perhaps the same request, sent twice at once, was quicker
+        if before := _given_before(state, caller, key, digest):
+            return before
+        raise
+    return _streamed(_unpacked(packed), wanted)
+
+
+def score_and_keep(state: State, caller: Caller, loaded: Loaded, roster: Roster, digest: str) -> Made:
+    """Score a roster and keep the run."""
+    scored = score_roster(roster, loaded.bundle, caller.principal.reach, state.limits)
+    made = Made(_run(caller, loaded, scored, digest), scored, loaded)
+    _keep(state, caller, made)
+    return made
+
+
+def _named(state: State, loaded: Loaded) -> kept.Pseudonyms | None:
+    """Return what names students; the rows of a flat table are nobody's by name."""
+    return state.named if loaded.bundle.kind == "county" else None
+
+
+def _run(caller: Caller, loaded: Loaded, scored: Scored, digest: str) -> Run:
+    scores = scored.scores
+    return Run(
+        id=kept.new_id(),
+        subject=caller.principal.subject,
+        role=caller.principal.role,
+        purpose=caller.purpose,
+        at=datetime.now(UTC),
+        as_of=scores.as_of,
+        expires=scores.expires,
+        lang=scored.lang,
+        model_version=loaded.bundle.version_label,
+        model_digest=loaded.bundle.digest,
+        data_digest=digest,
+        rows_in=scores.rows_in,
+        scored=len(scores.frame),
+        refused=len(scores.refused),
+    )
+
+
+def _keep(state: State, caller: Caller, made: Made, replay: tuple[str, kept.Answer] | None = None) -> None:
+    run, scores = made.run, made.scored.scores
+    access = caller.access(students=run.scored, model_version=run.model_version, data_digest=run.data_digest)
+    kept.keep(state.database, run, scores, access, named=_named(state, made.loaded), replay=replay)
+    _count(state, made)
+
+
+def _count(state: State, made: Made) -> None:
+    """Count what was scored for the figures: rows, causes, risks, drift."""
+    metrics, scores = state.metrics, made.scored.scores
+    metrics.rows.labels("scored").inc(len(scores.frame))
+    metrics.rows.labels("refused").inc(len(scores.refused))
+    for column, count in scores.refused["column"].fillna("state").value_counts().items():
+        metrics.refusals.labels(str(column)).inc(int(count))
+    for risk in scores.frame["risk"]:
+        metrics.risks.observe(risk)
+    made.loaded.drift.note(made.scored.features, scores.frame["risk"].to_numpy())
+
+
+# Answers that were given before ------------------------------------------------------------------------
+
+
+def _given_before(state: State, caller: Caller, key: str, digest: str) -> Response | None:
+    before = kept.answer_of(state.database, caller.principal.subject, key)
+    if before is None:
+        return None
+    if before.request_digest != digest:
+        raise OtherRequestError(
+            "This Idempotency-Key was used for another request; use a new key for each request, and the same key only "
+            "to send the same request again."
+        )
+    kept.note(state.database, caller.access(run_id=before.run_id, data_digest=digest))
+    wanted: Any = before.media_type
+    return _streamed(_unpacked(before.body), wanted, REPLAYED)
+
+
+def _packed(pieces: Iterator[bytes]) -> bytes:
+    packer = zlib.compressobj(1)
+    return b"".join([*map(packer.compress, pieces), packer.flush()])
+
+
+def _unpacked(packed: bytes) -> Iterator[bytes]:
+    unpacker = zlib.decompressobj()
+    for start in range(0, len(packed), 65536):
+        yield unpacker.decompress(packed[start : start + 65536])
+    yield unpacker.flush()
+
+
+def _streamed(pieces: Iterator[bytes], wanted: Format, headers: dict[str, str] | None = None) -> Response:
+    """Return an answer that is sent piece after piece; a table comes as a file."""
+    named = {} if wanted == "json" else {"content-disposition": f'attachment; filename="scores.{wanted}"'}
+    return StreamingResponse(pieces, media_type=MEDIA_TYPES[wanted], headers={**named, **(headers or {})})

@@ -1,0 +1,86 @@
+"""A bounded line before the cores: who finds it full is told at once when to come again."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from anyio import CapacityLimiter, fail_after, to_thread
+
+from dropout_risk.errors import DropoutRiskError
+
+T = TypeVar("T")
+
+
+class BusyError(DropoutRiskError):
+    """More requests are waiting than the service lets wait."""
+
+    http_status = 503
+    title = "The service is busy"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"The service is busy; nothing was scored. Send the same again in {seconds} seconds.")
+        self.retry_after = seconds
+
+
+class Line:
+    """Requests that wait for a core, in the order in which they came.
+
+    Parameters
+    ----------
+    cores
+        How many run at a time; None: as many as there are.
+    max_waiting
+        How many may wait.
+    max_seconds
+        How long one may wait.
+    """
+
+    def __init__(self, cores: int | None = None, *, max_waiting: int, max_seconds: float) -> None:
+        self._limiter = CapacityLimiter(cores or os.cpu_count() or 1)
+        self._max_waiting, self._max_seconds = max_waiting, max_seconds
+        self._typical = 1.0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait now."""
+        return self._limiter.statistics().tasks_waiting
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """Run `function` in a thread when its turn comes.
+
+        Raises
+        ------
+        BusyError
+            If too many wait, or the turn does not come in time. `function` has not been run then.
+        """
+        async with self._turn():
+            started = time.perf_counter()
+            try:
+                # The thread is not given up when the client goes: what it has begun to keep it keeps whole.
+                return await to_thread.run_sync(function)
+            finally:
+                self._typical += 0.1 * (time.perf_counter() - started - self._typical)
+
+    def refuse_if_full(self) -> None:
+        """Raise `BusyError` if no more may wait."""
+        if self.waiting >= self._max_waiting:
+            raise BusyError(self._seconds_to_wait())
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        self.refuse_if_full()
+        try:
+            with fail_after(self._max_seconds):
+                await self._limiter.acquire()
+        except TimeoutError:
+            raise BusyError(self._seconds_to_wait()) from None
+        try:
+            yield
+        finally:
+            self._limiter.release()
+
+    def _seconds_to_wait(self) -> int:
+        """Return in how many seconds the line is likely to have moved on."""
+        return max(1, round(self._typical * (self.waiting + 1) / self._limiter.total_tokens))

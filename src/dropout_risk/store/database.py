@@ -1,0 +1,154 @@
+"""Connect to SQLite or PostgreSQL: sessions that read, and sessions that write one after the other."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import NullPool
+
+from dropout_risk.errors import MissingExtraError, SettingsError, StoreError
+from dropout_risk.tables import atomic_path
+
+DEFAULT_URL = "sqlite:///dropout-risk.db"
+WAIT_SECONDS = 30
+"""How long one writer waits for another."""
+_LOCK = 0x6472_6F70
+"""Number of the lock under which writers of PostgreSQL take turns, as those of SQLite do by themselves."""
+
+
+class Database:
+    """A store by its address.
+
+    Parameters
+    ----------
+    url
+        ``sqlite:///file.db`` (nothing to install) or ``postgresql://user:password@host/name``.
+
+    Raises
+    ------
+    SettingsError
+        If the address is of neither kind.
+    MissingExtraError
+        If the driver of PostgreSQL is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from dropout_risk.store.migrations import upgrade
+    >>> database = Database(f"sqlite:///{tempfile.mkdtemp()}/store.db")
+    >>> upgrade(database)
+    >>> with database.reading() as session:
+    ...     session.execute(text("select count(*) from keys")).scalar()
+    0
+    >>> database.close()
+    """
+
+    def __init__(self, url: str = DEFAULT_URL) -> None:
+        self.url = _read_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        try:
+            self.engine = _sqlite(self.url) if self.is_sqlite else create_engine(self.url, pool_pre_ping=True)
+        except ModuleNotFoundError as error:
+            raise MissingExtraError.of(error.name or "psycopg", "postgres") from error
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Give a session that sees one state of the store."""
+        with _told(), Session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Give the one session that writes: all of it is kept at the end, or nothing."""
+        with self.turn() as connection, Session(connection, expire_on_commit=False) as session:
+            yield session
+            session.flush()
+
+    @contextmanager
+    def turn(self) -> Iterator[Connection]:
+        """Wait until no other process is writing, and give the transaction that writes."""
+        with _told(), self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
+            if not self.is_sqlite:
+                connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _read_url(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise SettingsError(
+            "The address of the store cannot be read; give sqlite:///file.db or postgresql://…"
+        ) from None
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql") or (
+        url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+    ):
+        raise SettingsError(
+            f"The store {url.render_as_string(hide_password=True)} is neither a file of SQLite (sqlite:///file.db) "
+            "nor a database of PostgreSQL (postgresql://user:password@host/name)."
+        )
+    return url
+
+
+def _sqlite(url: URL) -> Engine:
+    """Return an engine on a file: readers do not wait for the writer (WAL), and what is told as kept is on the disk."""
+    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": WAIT_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # transactions are begun below, not by the driver
+        for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {setting}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what the database raises into one sentence; the statement, which may hold an id, stays out of it."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None)
+        kind = type(cause or error).__name__
+        raise StoreError(
+            f"The store does not answer or refuses ({kind}); nothing of this request was kept. Try again, and tell "
+            "whoever runs the service if it goes on."
+        ) from error
+
+
+def back_up(database: Database, out: Path) -> None:
+    """Copy a SQLite store as it is at one moment, while others go on writing; the copy appears whole or not at all.
+
+    Raises
+    ------
+    SettingsError
+        If the store is in PostgreSQL, which has its own tools, or `out` exists.
+    """
+    if not database.is_sqlite:
+        raise SettingsError("This store is in PostgreSQL; copy it with pg_dump.")
+    if out.exists():
+        raise SettingsError(f"{out} exists; give another name for the copy.")
+    with (
+        atomic_path(out) as fresh,
+        closing(sqlite3.connect(fresh)) as copy,
+        closing(sqlite3.connect(str(database.url.database))) as source,
+    ):
+        source.backup(copy)

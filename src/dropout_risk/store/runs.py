@@ -1,0 +1,248 @@
+"""Score runs: kept whole or not at all, together with their line in the audit; read within a scope only."""
+
+import hmac
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import ColumnElement, delete, false, func, insert, or_, select
+from sqlalchemy.orm import Session
+
+from dropout_risk.access import Principal, Reach
+from dropout_risk.plain import plain
+from dropout_risk.scores import Scores
+from dropout_risk.store.audit import Access, append
+from dropout_risk.store.database import Database
+from dropout_risk.store.schema import Replay, Run, Score, Secret
+
+_PSEUDONYM_SECRET = "pseudonyms"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that was given to a request with an idempotency key; `body` is compressed with zlib."""
+
+    request_digest: str
+    run_id: str
+    media_type: str
+    body: bytes
+
+
+def new_id() -> str:
+    """Return an id for a run that nobody can guess."""
+    return secrets.token_hex(16)
+
+
+class Pseudonyms:
+    """Makes the ids under which lists name students: the same for one student, and of no use without the store.
+
+    Examples
+    --------
+    >>> Pseudonyms(b"of this store")("S1") == Pseudonyms(b"of this store")("S1")
+    True
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def __call__(self, student_id: str) -> str:
+        """Return the pseudonym of a student."""
+        digest = hmac.new(self._secret, student_id.encode(), sha256).hexdigest()
+        return f"P-{digest[:16]}"
+
+
+def pseudonyms(database: Database) -> Pseudonyms:
+    """Return what makes the pseudonyms of this store; its secret is made with the first call."""
+    with database.reading() as session:
+        found = session.get(Secret, _PSEUDONYM_SECRET)
+    if found is None:
+        with database.writing() as session:
+            found = session.get(Secret, _PSEUDONYM_SECRET)
+            if found is None:
+                found = Secret(name=_PSEUDONYM_SECRET, value=secrets.token_bytes(32))
+                session.add(found)
+    return Pseudonyms(found.value)
+
+
+# Writing ---------------------------------------------------------------------------------------------
+
+
+def keep(
+    database: Database,
+    run: Run,
+    scores: Scores,
+    access: Access,
+    *,
+    named: Pseudonyms | None,
+    replay: tuple[str, Answer] | None = None,
+) -> None:
+    """Keep a run, its scores, its line in the audit and, if asked, its answer under an idempotency key.
+
+    Without `named` the scores are of a flat table, whose rows are nobody's by name: they are not kept.
+    When this returns, all of it is on the disk; when it raises, none of it is kept.
+    """
+    rows = _rows(run.id, scores, named) if named else []
+    with database.writing() as session:
+        session.add(run)
+        session.flush()
+        if rows:
+            session.execute(insert(Score), rows)
+        if replay is not None:
+            key, answer = replay
+            session.add(
+                Replay(
+                    subject=run.subject,
+                    idempotency_key=key,
+                    request_digest=answer.request_digest,
+                    run_id=run.id,
+                    media_type=answer.media_type,
+                    body=answer.body,
+                    at=run.at,
+                )
+            )
+        append(session, replace(access, run_id=run.id))
+
+
+def _rows(run_id: str, scores: Scores, named: Pseudonyms) -> list[dict[str, Any]]:
+    frame = scores.frame
+    columns = ["student_id", "school_id", "county_id", "class_id", "grade", "risk", "band", "rank"]
+    known = frame[columns].astype(object).where(frame[columns].notna(), None)
+    return [
+        plain({**row, "run_id": run_id, "pseudonym": named(row["student_id"]), "gaps": gaps})
+        | {"reasons": [reason.to_dict() for reason in reasons]}
+        for row, reasons, gaps in zip(known.to_dict("records"), scores.reasons, scores.gaps, strict=True)
+    ]
+
+
+def note(database: Database, access: Access) -> None:
+    """Write a line of the audit for an access that keeps nothing else."""
+    with database.writing() as session:
+        append(session, access)
+
+
+def answer_of(database: Database, subject: str, idempotency_key: str) -> Answer | None:
+    """Return the answer that was given to this request before."""
+    with database.reading() as session:
+        found = session.scalar(
+            select(Replay).where(Replay.subject == subject, Replay.idempotency_key == idempotency_key)
+        )
+    if found is None:
+        return None
+    return Answer(found.request_digest, found.run_id, found.media_type, found.body)
+
+
+def purge(database: Database, today: str, *, replays_before: datetime | None = None) -> int:
+    """Remove the scores of runs that have expired before `today` (ISO) and old answers; return how many scores.
+
+    The runs and the audit stay: they hold no child.
+    """
+    with database.writing() as session:
+        old = select(Run.id).where(Run.expires < today)
+        session.execute(delete(Replay).where(Replay.run_id.in_(old)))
+        if replays_before is not None:
+            session.execute(delete(Replay).where(Replay.at < replays_before))
+        count = session.scalar(select(func.count()).select_from(Score).where(Score.run_id.in_(old))) or 0
+        session.execute(delete(Score).where(Score.run_id.in_(old)))
+        return count
+
+
+# Reading within a scope ------------------------------------------------------------------------------
+
+
+def within(reach: Reach) -> ColumnElement[bool]:
+    """Return the condition that a score is of a student within reach: `Reach.holds` as SQL."""
+    if reach.column is None:
+        return false()
+    column = Score.school_id if reach.column == "school_id" else Score.county_id
+    beginnings = (func.substr(column, 1, len(one)) == one for one in reach.prefixes)  # LIKE ignores case in SQLite
+    return or_(column.in_(sorted(reach.exact)), *beginnings)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run, and how many of its scores somebody may see."""
+
+    run: Run
+    students: int
+
+
+def runs(database: Database, principal: Principal, *, limit: int = 50, before: str | None = None) -> list[Seen]:
+    """Return the runs that hold a student within the principal's reach, and its own, the newest first.
+
+    An auditor sees all runs, and of no student more than that it is one among many.
+
+    Parameters
+    ----------
+    limit
+        How many at most.
+    before
+        Id of the last run of the page before.
+    """
+    with database.reading() as session:
+        return _seen(session, principal, limit=limit, before=before)
+
+
+def run(database: Database, principal: Principal, run_id: str) -> Seen | None:
+    """Return one run if the principal may see it; None otherwise, whether it is there or not."""
+    with database.reading() as session:
+        found = _seen(session, principal, limit=1, only=run_id)
+    return found[0] if found else None
+
+
+def _seen(
+    session: Session, principal: Principal, *, limit: int, before: str | None = None, only: str | None = None
+) -> list[Seen]:
+    seen = select(Score.run_id, func.count().label("students")).where(within(principal.reach)).group_by(Score.run_id)
+    if principal.role == "auditor":
+        seen = select(Score.run_id, func.count().label("students")).group_by(Score.run_id)
+    counted = seen.subquery()
+    wanted = select(Run, func.coalesce(counted.c.students, 0)).outerjoin(counted, counted.c.run_id == Run.id)
+    if principal.role != "auditor":
+        wanted = wanted.where(or_(counted.c.students > 0, Run.subject == principal.subject))
+    if only is not None:
+        wanted = wanted.where(Run.id == only)
+    if before is not None and (last := session.get(Run, before)) is not None:
+        wanted = wanted.where(or_(Run.at < last.at, (Run.at == last.at) & (Run.id < last.id)))
+    rows = session.execute(wanted.order_by(Run.at.desc(), Run.id.desc()).limit(limit))
+    return [Seen(found, students) for found, students in rows]
+
+
+def scores_of(database: Database, principal: Principal, run_id: str) -> pd.DataFrame:
+    """Return the scores of a run within the principal's reach, highest risk first."""
+    with database.reading() as session:
+        rows = session.scalars(
+            select(Score).where(Score.run_id == run_id, within(principal.reach)).order_by(Score.rank)
+        ).all()
+    return _frame(rows)
+
+
+def history(database: Database, principal: Principal, name: str) -> list[tuple[Run, Score]]:
+    """Return the scores of one student within the principal's reach, the newest run first.
+
+    Parameters
+    ----------
+    name
+        Pseudonym or student id.
+    """
+    with database.reading() as session:
+        rows = session.execute(
+            select(Run, Score)
+            .join(Run, Run.id == Score.run_id)
+            .where(or_(Score.pseudonym == name, Score.student_id == name), within(principal.reach))
+            .order_by(Run.at.desc(), Run.id.desc())
+        ).all()
+    return [(found, score) for found, score in rows]
+
+
+_COLUMNS = ("student_id", "pseudonym", "school_id", "county_id", "class_id", "grade", "risk", "band", "rank")
+
+
+def _frame(rows: Iterable[Score]) -> pd.DataFrame:
+    held: Sequence[Score] = list(rows)
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in held] for name in _COLUMNS}
+    columns |= {"reasons": [row.reasons for row in held], "data_gaps": [row.gaps for row in held]}
+    return pd.DataFrame(columns)

@@ -1,0 +1,436 @@
+"""The store on SQLite and on PostgreSQL: migrations with data in them, keys, runs within a scope, the audit."""
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import delete, func, select, text, update
+from stores import KINDS, new_store
+
+from dropout_risk.access import Principal
+from dropout_risk.errors import SettingsError, SignInError, StoreError
+from dropout_risk.explanation import Reason
+from dropout_risk.scores import REFUSED_COLUMNS, Scores
+from dropout_risk.store import keys, runs
+from dropout_risk.store.audit import Access, lines, verify
+from dropout_risk.store.database import Database, back_up
+from dropout_risk.store.keys import Doorkeeper, LockedError
+from dropout_risk.store.migrations import downgrade, newest, prepare, revision_of, upgrade
+from dropout_risk.store.schema import AuditLine, Base, Key, Replay, Run, Score
+
+SCHOOL = Principal("k-school", "school", ("S1",))
+COUNTY = Principal("k-county", "county", ("C1",))
+OTHER = Principal("k-other", "county", ("C2",))
+PROVINCE = Principal("k-province", "province", ("C*",))
+AUDITOR = Principal("k-auditor", "auditor")
+
+
+@pytest.fixture(params=KINDS)
+def database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    with new_store(request.param) as url:
+        made = Database(url)
+        prepare(made)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Database]:
+    made = Database(f"sqlite:///{tmp_path}/store.db")
+    prepare(made)
+    yield made
+    made.close()
+
+
+REASON = Reason(
+    group="attendance",
+    label="出勤",
+    feature="absence_rate",
+    contribution=1.2,
+    value=0.4,
+    median=0.01,
+    text="缺勤",
+    changeable=True,
+    measure="家访",
+)
+
+
+def scores(students: dict[str, tuple[str, str]]) -> Scores:
+    """Return scores of students by id, each with school and county."""
+    n = len(students)
+    frame = pd.DataFrame(
+        {
+            "student_id": list(students),
+            "school_id": [school for school, _ in students.values()],
+            "county_id": [county for _, county in students.values()],
+            "class_id": None,
+            "grade": pd.array([7] * n, dtype="Int64"),
+            "risk": [0.9 - place / 10 for place in range(n)],
+            "band": "high",
+            "rank": range(1, n + 1),
+        }
+    )
+    refused = pd.DataFrame(columns=REFUSED_COLUMNS)
+    return Scores(frame, [[REASON]] * n, [["成绩"]] * n, refused, n, "2022-07-08", "2023-01-13")
+
+
+TWO_COUNTIES = {"G1": ("S1", "C1"), "G2": ("S2", "C1"), "G3": ("S3", "C2")}
+
+
+def run_of(principal: Principal, run_id: str, at: datetime | None = None, n: int = 3) -> Run:
+    return Run(
+        id=run_id,
+        subject=principal.subject,
+        role=principal.role,
+        purpose="support",
+        at=at or datetime.now(UTC),
+        as_of="2022-07-08",
+        expires="2023-01-13",
+        lang="zh",
+        model_version="abc",
+        model_digest="abc" * 20,
+        data_digest="def" * 20,
+        rows_in=n,
+        scored=n,
+        refused=0,
+    )
+
+
+def access(principal: Principal, **told: Any) -> Access:
+    return Access(principal, "score", principal.may("score"), **told)
+
+
+def keep(database: Database, principal: Principal, run_id: str, **options: Any) -> None:
+    named = runs.pseudonyms(database)
+    at = options.pop("at", None)
+    runs.keep(
+        database,
+        run_of(principal, run_id, at),
+        scores(TWO_COUNTIES),
+        access(principal, students=3),
+        named=named,
+        **options,
+    )
+
+
+# Migrations ------------------------------------------------------------------------------------------
+
+
+def test_the_migrations_make_the_schema(database: Database) -> None:
+    with database.reading() as session:
+        context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_store_goes_down_and_up_with_what_is_in_it(database: Database) -> None:
+    keys.create(database, "school", ["S1"])
+    answer = runs.Answer("d" * 64, "r1", "json", b"packed")
+    keep(database, COUNTY, "r1", replay=("k", answer))
+    downgrade(database, "0001")
+    assert revision_of(database) == "0001"
+    with pytest.raises(StoreError, match="store upgrade"):
+        prepare(database)
+    upgrade(database)
+    assert revision_of(database) == newest()
+    assert runs.answer_of(database, COUNTY.subject, "k") is None  # 0001 has no place for answers
+    assert len(runs.scores_of(database, PROVINCE, "r1")) == 3
+    assert verify(database).ok
+    assert len(keys.all_keys(database)) == 1
+    downgrade(database, "base")
+    assert revision_of(database) is None
+    prepare(database)
+    assert keys.all_keys(database) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_processes_that_start_together_make_one_store(kind: str) -> None:
+    code = "import sys; from dropout_risk.store.database import Database; " \
+        "from dropout_risk.store.migrations import prepare; prepare(Database(sys.argv[1]))"  # fmt: skip
+    with new_store(kind) as url:
+        started = [subprocess.Popen([sys.executable, "-c", code, url], stderr=subprocess.PIPE) for _ in range(3)]
+        said = [one.communicate()[1].decode() for one in started]
+        assert [one.returncode for one in started] == [0, 0, 0], said
+        with closing(Database(url)) as database:
+            assert revision_of(database) == newest()
+
+
+@pytest.mark.parametrize("url", ["mysql://a/b", "sqlite://", "no address", "sqlite:///:memory:"])
+def test_other_addresses_are_refused(url: str) -> None:
+    with pytest.raises(SettingsError):
+        Database(url)
+
+
+def test_the_password_of_an_address_is_not_told() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Database("mysql://me:hidden@host/db")
+    assert "hidden" not in str(caught.value)
+
+
+# Keys ------------------------------------------------------------------------------------------------
+
+
+def test_a_key_lets_in_until_it_expires_or_is_revoked(database: Database) -> None:
+    now = datetime.now(UTC)
+    key = keys.create(database, "county", ["C1"], days=3, now=now)
+    door = Doorkeeper(database)
+    assert door.admit(key.token) == Principal(key.id, "county", ("C1",))
+    with pytest.raises(SignInError):
+        door.admit(key.token, now=now + timedelta(days=3, seconds=1))
+    keys.revoke(database, key.id)
+    with pytest.raises(SignInError):
+        door.admit(key.token)
+
+
+def test_a_key_that_is_rotated_counts_a_little_longer(database: Database) -> None:
+    old = keys.create(database, "school", ["S1"], label="First school")
+    new = keys.rotate(database, old.id, overlap_days=2)
+    door, now = Doorkeeper(database), datetime.now(UTC)
+    assert door.admit(new.token).scope == door.admit(old.token).scope == ("S1",)
+    with pytest.raises(SignInError):
+        door.admit(old.token, now=now + timedelta(days=2, minutes=1))
+    assert door.admit(new.token, now=now + timedelta(days=300)).role == "school"
+    assert {key.id: key.replaces for key in keys.all_keys(database)} == {old.id: None, new.id: old.id}
+    keys.revoke(database, old.id)
+    with pytest.raises(SettingsError, match="does not count any more"):
+        keys.rotate(database, old.id)
+
+
+def test_nothing_of_the_secret_is_kept(sqlite: Database) -> None:
+    key = keys.create(sqlite, "school", ["S1"])
+    secret = key.token.split("_", 2)[2]
+    sqlite.close()
+    kept = b"".join(file.read_bytes() for file in Path(str(sqlite.url.database)).parent.iterdir())
+    assert secret.encode() not in kept
+    assert key.id.encode() in kept
+
+
+@pytest.mark.parametrize("wrong", ["", "dr_", "dr_x_y", "nothing", "dr_{id}_", "dr_{id}_wrong", "{token}x", " {token}"])
+def test_a_wrong_token_says_nothing_about_the_keys(wrong: str, sqlite: Database) -> None:
+    key = keys.create(sqlite, "school", ["S1"])
+    with pytest.raises(SignInError) as caught:
+        Doorkeeper(sqlite).admit(wrong.format(id=key.id, token=key.token))
+    assert str(caught.value) == keys._NOT_VALID
+
+
+def test_repeated_failures_lock_the_key_and_the_place_they_come_from(database: Database) -> None:
+    key, now = keys.create(database, "school", ["S1"]), datetime.now(UTC)
+    door = Doorkeeper(database)
+    for _ in range(keys.MAX_FAILURES):
+        with pytest.raises(SignInError) as failed:
+            door.admit(f"dr_{key.id}_wrong", origin="10.0.0.1", now=now)
+        assert failed.value.http_status == 401
+    with pytest.raises(LockedError) as locked:
+        Doorkeeper(database).admit(key.token, origin="10.0.0.1", now=now)  # another process knows of it, too
+    assert 0 < locked.value.retry_after <= keys.LOCKED_FOR.total_seconds()
+    assert door.admit(key.token, origin="10.0.0.2", now=now).subject == key.id
+    assert door.admit(key.token, origin="10.0.0.1", now=now + keys.LOCKED_FOR).subject == key.id
+
+
+def test_a_place_that_tries_many_keys_is_locked(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "MAX_FAILURES_OF_ORIGIN", 5)
+    door = Doorkeeper(sqlite)
+    said = []
+    for number in range(7):
+        with pytest.raises(SignInError) as caught:
+            door.admit(f"dr_{number}_x", origin="10.0.0.1")
+        said.append(caught.value.http_status)
+    assert said == [401] * 5 + [429] * 2
+
+
+def test_failures_that_lie_far_apart_lock_nobody(sqlite: Database) -> None:
+    key, now = keys.create(sqlite, "school", ["S1"]), datetime.now(UTC)
+    door = Doorkeeper(sqlite)
+    for number in range(3 * keys.MAX_FAILURES):
+        with pytest.raises(SignInError) as caught:
+            door.admit(f"dr_{key.id}_x", now=now + number * keys.WITHIN)
+        assert caught.value.http_status == 401
+
+
+# Runs ------------------------------------------------------------------------------------------------
+
+
+def test_each_sees_the_students_of_its_scope(database: Database) -> None:
+    keep(database, PROVINCE, "r1")
+    seen = {
+        who.subject: runs.scores_of(database, who, "r1")["student_id"].tolist()
+        for who in (SCHOOL, COUNTY, OTHER, PROVINCE, AUDITOR)
+    }
+    assert seen == {
+        "k-school": ["G1"],
+        "k-county": ["G1", "G2"],
+        "k-other": ["G3"],
+        "k-province": ["G1", "G2", "G3"],
+        "k-auditor": [],
+    }
+    counts = {who.subject: runs.runs(database, who)[0].students for who in (SCHOOL, COUNTY, OTHER, PROVINCE, AUDITOR)}
+    assert counts == {"k-school": 1, "k-county": 2, "k-other": 1, "k-province": 3, "k-auditor": 3}
+
+
+def test_a_run_beyond_the_scope_is_as_one_that_is_not_there(database: Database) -> None:
+    keep(database, PROVINCE, "r1")
+    stranger = Principal("k-x", "school", ("S9",))
+    assert runs.run(database, stranger, "r1") is runs.run(database, stranger, "r2") is None
+    assert runs.runs(database, stranger) == []
+    assert runs.history(database, stranger, "G1") == []
+
+
+def test_a_student_is_found_by_id_and_by_pseudonym(database: Database) -> None:
+    keep(database, COUNTY, "r1", at=datetime(2022, 7, 9, tzinfo=UTC))
+    keep(database, COUNTY, "r2", at=datetime(2022, 7, 10, tzinfo=UTC))
+    pseudonym = runs.pseudonyms(database)("G1")
+    for name in ("G1", pseudonym):
+        found = runs.history(database, SCHOOL, name)
+        assert [run.id for run, _ in found] == ["r2", "r1"]
+        assert [score.student_id for _, score in found] == ["G1", "G1"]
+    (_, score), *_ = runs.history(database, SCHOOL, "G1")
+    assert score.reasons[0]["text"] == "缺勤"
+    assert score.gaps == ["成绩"]
+    assert "G1" not in pseudonym
+
+
+def test_runs_come_in_pages(database: Database) -> None:
+    moments = [datetime(2022, 7, day, tzinfo=UTC) for day in (1, 2, 2, 3)]
+    for number, at in enumerate(moments):
+        keep(database, COUNTY, f"r{number}", at=at)
+    first = [seen.run.id for seen in runs.runs(database, COUNTY, limit=2)]
+    rest = [seen.run.id for seen in runs.runs(database, COUNTY, limit=9, before=first[-1])]
+    assert first + rest == ["r3", "r2", "r1", "r0"]
+
+
+def test_a_run_is_kept_whole_or_not_at_all(database: Database) -> None:
+    keep(database, COUNTY, "r1")
+    with pytest.raises(StoreError):
+        keep(database, COUNTY, "r1")
+    twice = replace(scores(TWO_COUNTIES), frame=scores(TWO_COUNTIES).frame.assign(rank=1))
+    with pytest.raises(StoreError) as caught:
+        runs.keep(database, run_of(COUNTY, "r2"), twice, access(COUNTY), named=runs.pseudonyms(database))
+    assert "G1" not in str(caught.value)
+    assert [seen.run.id for seen in runs.runs(database, COUNTY)] == ["r1"]
+    assert verify(database).lines == 1
+
+
+def test_the_same_answer_is_found_again_by_its_key(database: Database) -> None:
+    answer = runs.Answer("d" * 64, "r1", "json", b"packed")
+    keep(database, COUNTY, "r1", replay=("mine", answer))
+    assert runs.answer_of(database, COUNTY.subject, "mine") == answer
+    assert runs.answer_of(database, OTHER.subject, "mine") is None
+    with pytest.raises(StoreError):
+        keep(database, COUNTY, "r2", replay=("mine", replace(answer, run_id="r2")))
+    assert runs.run(database, COUNTY, "r2") is None
+
+
+def test_what_has_expired_is_removed_and_the_audit_stays(database: Database) -> None:
+    keep(database, COUNTY, "r1", replay=("k", runs.Answer("d" * 64, "r1", "json", b"packed")))
+    assert runs.purge(database, "2023-01-13") == 0
+    assert runs.purge(database, "2023-01-14") == 3
+    assert runs.history(database, COUNTY, "G1") == []
+    assert [seen.run.id for seen in runs.runs(database, COUNTY)] == ["r1"]
+    assert verify(database) == replace(verify(database), lines=1, faults=())
+    with database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Replay)) == 0
+
+
+# The audit -------------------------------------------------------------------------------------------
+
+
+def note_some(database: Database, n: int = 5) -> None:
+    for number in range(n):
+        runs.note(database, access(COUNTY, students=number, seconds=0.1))
+
+
+@pytest.mark.parametrize(
+    "statement", [update(AuditLine).values(students=0), delete(AuditLine), text("delete from audit")]
+)
+def test_the_database_refuses_to_change_the_audit(statement: Any, database: Database) -> None:
+    note_some(database)
+    with pytest.raises(StoreError), database.writing() as session:
+        session.execute(statement)
+    assert verify(database).lines == 5
+
+
+def without_guard(database: Database) -> None:
+    """Do what somebody with all rights on the database could do."""
+    with database.turn() as connection:
+        if database.is_sqlite:
+            for what in ("update", "delete"):
+                connection.execute(text(f"drop trigger audit_is_only_added_to_{what}"))
+        else:
+            connection.execute(text("alter table audit disable trigger all"))
+
+
+@pytest.mark.parametrize("column", [c.key for c in AuditLine.__table__.columns if c.key not in ("previous", "hash")])
+def test_a_change_of_any_value_is_found(column: str, sqlite: Database) -> None:
+    note_some(sqlite)
+    without_guard(sqlite)
+    kind = AuditLine.__table__.columns[column].type.python_type
+    changed = {bool: False, int: 99, float: 9.9, str: "x", object: datetime(2020, 1, 1, tzinfo=UTC)}[kind]
+    with sqlite.writing() as session:
+        session.execute(update(AuditLine).where(AuditLine.number == 3).values({column: changed}))
+    assert not verify(sqlite).ok
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_a_line_that_is_taken_out_is_found(number: int, database: Database) -> None:
+    note_some(database)
+    head = verify(database).head
+    without_guard(database)
+    with database.writing() as session:
+        session.execute(delete(AuditLine).where(AuditLine.number == number))
+    assert not verify(database, known_head=head).ok
+    assert (
+        number == 5 or not verify(database).ok
+    )  # the end can be cut off without a trace, but for a head that is known
+
+
+def test_lines_of_many_writers_make_one_chain(database: Database) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: runs.note(database, access(COUNTY, students=number)), range(40)))
+    verdict = verify(database)
+    assert (verdict.lines, verdict.faults) == (40, ())
+    assert sorted(line.students for line in lines(database)) == list(range(40))
+
+
+# Files -----------------------------------------------------------------------------------------------
+
+
+def test_a_copy_is_made_while_others_write(sqlite: Database, tmp_path: Path) -> None:
+    keep(sqlite, COUNTY, "r1")
+    with sqlite.reading() as session:
+        session.execute(select(Run))
+        back_up(sqlite, tmp_path / "copy.db")
+    with closing(Database(f"sqlite:///{tmp_path}/copy.db")) as copy:
+        assert len(runs.scores_of(copy, PROVINCE, "r1")) == 3
+        assert runs.pseudonyms(copy)("G1") == runs.pseudonyms(sqlite)("G1")
+        assert verify(copy).head == verify(sqlite).head
+    with pytest.raises(SettingsError, match="exists"):
+        back_up(sqlite, tmp_path / "copy.db")
+
+
+def test_a_store_that_is_locked_or_damaged_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_bytes(b"no database" * 100)
+    with pytest.raises(StoreError, match="does not answer or refuses"):
+        prepare(Database(f"sqlite:///{tmp_path}/store.db"))
+
+
+def test_what_is_kept_is_on_the_disk(sqlite: Database) -> None:
+    keep(sqlite, COUNTY, "r1")
+    with closing(sqlite3.connect(str(sqlite.url.database))) as plain:
+        assert plain.execute("select count(*) from scores").fetchone() == (3,)
+        assert plain.execute("pragma journal_mode").fetchone() == ("wal",)
+    with sqlite.reading() as session:
+        assert session.execute(text("pragma synchronous")).scalar() == 2
+        assert session.execute(text("pragma foreign_keys")).scalar() == 1
+        assert session.scalar(select(func.count()).select_from(Key)) == 0
+        assert session.scalar(select(func.count()).select_from(Score)) == 3
