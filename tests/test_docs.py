@@ -1,8 +1,13 @@
 """Documents cannot drift: generated pages are fresh, commands exist, examples run, links lead somewhere."""
 
+import json
+import os
 import re
 import runpy
 import shutil
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,3 +97,25 @@ def test_readme_shows_the_real_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert done.exit_code == 0 and shown
     head = mask(shown[1])[:8]
     assert mask(done.stdout)[:8] == head
+
+
+@pytest.mark.slow
+def test_readme_shell_runs(tmp_path: Path) -> None:
+    """The lines for the service, as they stand, on a free port."""
+    (block,) = re.findall(r"```sh\n(.*?)```", README, flags=re.S)
+    for name in ("data", "models"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = "set -euo pipefail\ntrap 'kill $(jobs -p)' EXIT\n" + block.replace("8000", str(port))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    scored = json.loads((tmp_path / "data/synthetic/scores.json").read_text("utf-8"))
+    assert scored["rows_in"] == scored["scored"] + scored["refused_count"] > scored["scored"] > 2_000
+    listed = json.loads(re.findall(r'^(?:\{.*?\})?(\{"run_id".*?\})\d* lines', done.stdout, flags=re.M | re.S)[0])
+    assert len(listed["students"]) == 15
+    assert "2 lines, all as they were written" in done.stdout
