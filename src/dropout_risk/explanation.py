@@ -4,7 +4,7 @@ A reason is an association, not a cause, and a reason to help, never a verdict.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ class Reason:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the reason as plain values for JSON."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +123,11 @@ class Explanation:
         ]
 
     @cached_property
+    def _cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """The features and the comparisons as plain cells."""
+        return self.data.to_numpy(dtype=object), self.medians.to_numpy(dtype=object)
+
+    @cached_property
     def _known(self) -> Mapping[str, Feature]:
         return known_features(self.data)
 
@@ -134,9 +139,9 @@ class Explanation:
 
     def _reason(self, row: int, group: str, columns: np.ndarray, *, total: float, lang: Lang) -> Reason:
         column = int(columns[np.argmax(self.values[row, columns])])
-        name = self.feature_names[column]
-        value = _plain(self.data.iat[row, column])
-        median = _plain(self.medians.iat[row, column])
+        name = str(self.data.columns[column])
+        own, usual = self._cells
+        value, median = _plain(own[row, column]), _plain(usual[row, column])
         known = self._known.get(name)
         return Reason(
             group=group,

@@ -74,9 +74,7 @@ def build_features(
     known = cut(attendance_between(tables, terms.start((terms.before(term) or [term])[-1]), day), day)
     students = at_risk(known, day)
     attendance = attendance_now(known, students, day)
-    values = reference_values(known, day, students=students, attendance=attendance)
-    if reference is not None:
-        values = reference.over(values)
+    values = reference_values(known, day, students=students, attendance=attendance, given=reference)
     columns = pd.concat(
         [
             attendance.assign(absence_change=attendance["absence_rate"] - _absence_before(known, students, day)),

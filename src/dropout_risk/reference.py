@@ -75,13 +75,13 @@ class Reference:
         -------
         Series of floats, index as `marks`; NaN where the mark or the exam is not known.
         """
-        place = pd.Series(np.nan, marks.index)
-        for key, rows in marks["mark"].groupby(_exam_keys(marks)):
-            if key in self.exams:
-                grid = np.asarray(self.exams[key])
-                lower, upper = np.searchsorted(grid, rows, "left"), np.searchsorted(grid, rows, "right")
-                place[rows.index] = np.where(rows.isna(), np.nan, (lower + upper) / 2 / len(grid))
-        return place
+        place, mark = np.full(len(marks), np.nan), marks["mark"].to_numpy(dtype=np.float64)
+        for key, rows in marks.groupby(_exam_keys(marks)).indices.items():
+            if str(key) in self.exams:
+                grid, own = np.asarray(self.exams[str(key)]), mark[rows]
+                lower, upper = np.searchsorted(grid, own, "left"), np.searchsorted(grid, own, "right")
+                place[rows] = np.where(np.isnan(own), np.nan, (lower + upper) / 2 / len(grid))
+        return pd.Series(place, marks.index)
 
     def school_table(self) -> pd.DataFrame:
         """Return the schools as a frame indexed by school_id."""
@@ -118,16 +118,27 @@ def attendance_now(known: Tables, students: pd.DataFrame, day: pd.Timestamp) -> 
 
 
 def reference_values(
-    known: Tables, day: pd.Timestamp, *, students: pd.DataFrame, attendance: pd.DataFrame
+    known: Tables,
+    day: pd.Timestamp,
+    *,
+    students: pd.DataFrame,
+    attendance: pd.DataFrame,
+    given: Reference | None = None,
 ) -> Reference:
-    """Return the reference from tables cut already, the students at risk and their attendance so far."""
+    """Return the reference from tables cut already, the students at risk and their attendance so far.
+
+    What `given` holds wins; only what it lacks is worked out, which for one school of a known county is nothing.
+    """
+    given = given or Reference(str(day.date()), {}, {})
     marks = exam_marks(known, day)
     exams = {
         str(key): np.quantile(rows.dropna(), QUANTILES).round(6).tolist()
         for key, rows in marks["mark"].groupby(_exam_keys(marks))
-        if rows.notna().any()
+        if str(key) not in given.exams and rows.notna().any()
     }
-    return Reference(str(day.date()), exams, _school_values(known, day, students, attendance))
+    known_schools = set(students["school_id"].astype(str)) <= set(given.schools)
+    schools = {} if known_schools else _school_values(known, day, students, attendance)
+    return given.over(Reference(str(day.date()), exams, schools))
 
 
 def exam_marks(known: Tables, day: pd.Timestamp) -> pd.DataFrame:

@@ -207,10 +207,25 @@ def _fault_of(name: str, rows: object) -> str | None:
 
 def _frame_of(rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     if isinstance(rows, Mapping):
-        columns = {clean(str(name)): [_scalar(value) for value in values] for name, values in rows.items()}
-        return pd.DataFrame(columns, dtype="object")
-    headers = {key: clean(str(key)) for key in dict.fromkeys(key for row in rows for key in row)}
-    return pd.DataFrame([{headers[key]: _scalar(row[key]) for key in row} for row in rows], dtype="object")
+        return pd.DataFrame({clean(str(name)): _column(values) for name, values in rows.items()})
+    keys = dict.fromkeys(key for row in rows for key in row)
+    columns = {clean(str(key)): _column([row.get(key) for row in rows]) for key in keys}
+    return pd.DataFrame(columns, index=range(len(rows)))
+
+
+def _column(values: Sequence[Any]) -> pd.Series:
+    """Return values as they are: those of one type as a column of that type, which is quicker to read."""
+    try:
+        cells = pa.array(values)
+        if pa.types.is_integer(cells.type):
+            cells = cells.cast(pa.float64())  # refuses what a float cannot hold, such as an ID number
+        if pa.types.is_boolean(cells.type):
+            return pd.Series(cells.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get))
+        if pa.types.is_string(cells.type) or pa.types.is_floating(cells.type):
+            return pd.Series(cells.to_pandas())
+    except (pa.ArrowException, TypeError, UnicodeError, OverflowError):
+        pass
+    return pd.Series([_scalar(value) for value in values], dtype="object")
 
 
 def _scalar(value: object) -> object:

@@ -21,8 +21,10 @@ NO_JAVA = "Spark needs Java 17 or newer; install it (on Debian: apt-get install 
 SENT = pa.schema([("position", pa.int64()), ("payload", pa.binary())])
 ANSWERED = pa.schema([("position", pa.int64()), ("is_batch", pa.bool_()), ("payload", pa.binary())])
 
+TASKS_PER_CORE = 4
+"""Partitions of one job for each core: starting a job takes as long as scoring some ten thousand students."""
 JOBS = 2
-"""Jobs at a time, each with a partition for every core: while one waits for its last task, the other's run.
+"""Jobs at a time: while one waits for its last task, the other's run.
 
 An iterator over the partitions of one job (`toLocalIterator`) keeps at most two cores busy, however many there are;
 collecting one job for all partitions gives nothing before the last is done, and holds all results at once.
@@ -38,7 +40,7 @@ class Spark:
 
     def run(self, function: Function, partitions: Sequence[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Run `function` on every partition (see `Engine.run`), each as a task of its own."""
-        size = max(1, self.session.sparkContext.defaultParallelism)
+        size = TASKS_PER_CORE * max(1, self.session.sparkContext.defaultParallelism)
         groups = (range(start, min(start + size, len(partitions))) for start in range(0, len(partitions), size))
         with ThreadPoolExecutor(JOBS) as pool:
 
