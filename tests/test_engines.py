@@ -100,7 +100,8 @@ def test_the_rest_is_not_handed_in_before_results_are_taken(made: Engine, tmp_pa
     results = made.run(Doubled(str(tmp_path)), batches(40))
     next(results)
     time.sleep(1)
-    assert len(list(tmp_path.iterdir())) <= 8
+    # Spark is handed two jobs of several tasks a core, and a third as the first result is taken.
+    assert len(list(tmp_path.iterdir())) <= (24 if made.name == "spark" else 8)
     results.close()  # type: ignore[attr-defined]
 
 
