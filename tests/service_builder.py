@@ -28,6 +28,9 @@ from dropout_risk.store.database import Database
 from dropout_risk.store.keys import NewKey, create
 from dropout_risk.store.schema import AuditLine
 
+NO_MODEL = "no/model"
+"""For tests that need none."""
+
 JSON = {"content-type": "application/json"}
 OF_STUDENTS = ("students", "enrolments", "attendance", "grades", "households", "status_changes")
 
@@ -111,13 +114,25 @@ def open_service(model: Path | str, **options: Any) -> Settings:
     return Settings(**{"model": str(model), "store": store, "access": "local", **options})
 
 
+class Keys(dict[str, NewKey]):
+    """The keys of `HOLDERS`, each made when it is first asked for."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+
+    def __missing__(self, who: str) -> NewKey:
+        self[who] = key = create(self._database, *HOLDERS[who])
+        return key
+
+
 @dataclass(frozen=True)
 class Service:
     """A service that runs, its store, and the keys of `HOLDERS`."""
 
     http: TestClient
     database: Database
-    keys: Mapping[str, NewKey]
+    keys: Keys
 
     def ask(self, who: str | None, method: str, path: str, **request: Any) -> httpx2.Response:
         """Ask as the holder of a key; None: without one."""
@@ -137,13 +152,12 @@ class Service:
 
 
 @contextmanager
-def new_service(kind: str = "sqlite", **options: Any) -> Iterator[Service]:
-    """Run a service with a new store of this kind that lets in holders of keys only."""
+def new_service(kind: str = "sqlite", *, model: str | None = None, **options: Any) -> Iterator[Service]:
+    """Run a service with a new store of this kind that lets in holders of keys only; `NO_MODEL` starts at once."""
     with new_store(kind) as url, closing(Database(url)) as database:
-        settings = Settings(**{"model": str(model_folder()), "store": url, "access": "keys", **options})
+        settings = Settings(model=model or str(model_folder()), store=url, **{"access": "keys", **options})
         with TestClient(create_app(settings)) as http:
-            keys = {who: create(database, role, scope) for who, (role, scope) in HOLDERS.items()}
-            yield Service(http, database, keys)
+            yield Service(http, database, Keys(database))
 
 
 # Answers ---------------------------------------------------------------------------------------------
