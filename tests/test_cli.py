@@ -7,15 +7,15 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pytest
+from command_line import Run, run_command
 from trained_county import junior, trained
 
 from dropout_risk.bundle import load_bundle, save_bundle
-from dropout_risk.cli import app, main
+from dropout_risk.cli import app
 from dropout_risk.registry import load_model, log_model
 from dropout_risk.tables import write_tables
 
@@ -23,25 +23,9 @@ CHINESE = re.compile(r"[\u4e00-\u9fff]")
 ENGLISH = re.compile(r"[A-Za-z]{2,} [A-Za-z]{2,}")
 
 
-class Run(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
-    def call(*words: object) -> Run:
-        monkeypatch.setattr(sys, "argv", ["dropout-risk", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return Run(code, captured.out, captured.err)
-
-    return call
+def run() -> Callable[..., Run]:
+    return run_command
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,18 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from service_builder import (
+    JSON,
+    OF_STUDENTS,
+    Roster,
+    assert_problem,
+    by_student,
+    enrolled,
+    open_service,
+    post,
+    roster_of,
+    scored_by,
+)
 from starlette.testclient import TestClient
 
 from dropout_risk.asof import term_ends
@@ -42,16 +53,7 @@ from dropout_risk.synthetic import make_county
 from dropout_risk.training import county_model
 
 ROOT = Path(__file__).parents[1]
-JSON = {"content-type": "application/json"}
 BANDS = {"high": 0.2, "raised": 0.1, "watch": 0.05}
-OF_STUDENTS = ("students", "enrolments", "attendance", "grades", "households", "status_changes")
-
-
-class Roster(dict[str, list[dict[str, Any]]]):
-    """The tables of a request; a test that fails shows their sizes instead of all their rows."""
-
-    def __repr__(self) -> str:
-        return f"Roster({', '.join(f'{name}: {len(rows)}' for name, rows in self.items())})"
 
 
 @pytest.fixture(scope="module")
@@ -87,37 +89,10 @@ def client(folder: Path) -> Iterator[TestClient]:
         yield client
 
 
-def open_service(model: Path | str, **limits: Any) -> Settings:
-    """Return settings under which this machine needs no key; keys have tests of their own."""
-    store = f"sqlite:///{tempfile.mkdtemp()}/store.db"
-    return Settings(model=str(model), store=store, access="local", **limits)
-
-
 @pytest.fixture(scope="module")
 def batch(county: Tables, bundle: Bundle) -> Scores:
     """The county's own run, at the end of its last term."""
     return score(check_county(county), bundle)
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return rows as a client would write them in JSON: ISO dates, no key where there is no value."""
-    dates = frame.select_dtypes("datetime").columns
-    frame = frame.assign(**{name: frame[name].dt.strftime("%Y-%m-%d") for name in dates}).astype(object)
-    return [{k: v for k, v in row.items() if not pd.isna(v)} for row in frame.to_dict("records")]
-
-
-def roster_of(county: Tables, students: pd.Index) -> Roster:
-    """Return everything that the tables hold about `students`, and the schools that they have been to."""
-    frames = {name: frame[frame["student_id"].isin(students)] for name, frame in county.items() if name in OF_STUDENTS}
-    schools = county["schools"][county["schools"]["school_id"].isin(frames["enrolments"]["school_id"])]
-    frames = {"terms": county["terms"], "calendar": county["calendar"], "schools": schools, **frames}
-    return Roster({name: records(frame) for name, frame in frames.items()})
-
-
-def enrolled(county: Tables) -> pd.Series:
-    """Return the school of every student enrolled in the last term."""
-    rows = county["enrolments"][county["enrolments"]["term"] == county["terms"]["term"].iloc[-1]]
-    return rows.set_index("student_id")["school_id"]
 
 
 @pytest.fixture(scope="module")
@@ -127,30 +102,14 @@ def small_roster(county: Tables, batch: Scores) -> Roster:
     return roster_of(county, batch.frame.loc[batch.frame["school_id"] == school, "student_id"].iloc[:6])
 
 
-def post(client: TestClient, body: Any) -> httpx2.Response:
-    return client.post("/score", content=json.dumps(body), headers=JSON)
-
-
 def scored(client: TestClient, body: Any) -> dict[str, Any]:
-    response = post(client, body)
-    assert response.status_code == 200, response.text
-    ScoreAnswer.model_validate(response.json())
-    return response.json()
+    return scored_by(post(client, body))
 
 
-def by_student(answer: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return each student's answer without the rank, which depends on who else is in the request."""
-    return {row["student_id"]: {k: v for k, v in row.items() if k != "rank"} for row in answer["students"]}
-
-
-def assert_problem(response: httpx2.Response, status: int) -> dict[str, Any]:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    document = response.json()
-    assert Problem.model_validate(document).status == status
-    assert document["title"]
-    assert document["detail"]
-    return document
+def but_for_the_run(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer without what each run and each store has of its own."""
+    students = [{k: v for k, v in row.items() if k != "pseudonym"} for row in answer["students"]]
+    return {**answer, "run_id": None, "students": students}
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +173,8 @@ def test_headers_may_be_chinese(client: TestClient, small_roster: Roster, whole:
 def test_answers_are_the_same_side_by_side(client: TestClient, small_roster: Roster, whole: dict[str, Any]) -> None:
     with ThreadPoolExecutor(4) as threads:
         together = list(threads.map(lambda _: scored(client, {"tables": small_roster, "lang": "en"}), range(4)))
-    assert together == [whole] * 4
+    assert [but_for_the_run(answer) for answer in together] == [but_for_the_run(whole)] * 4
+    assert len({answer["run_id"] for answer in together}) == 4
 
 
 # ---------------------------------------------------------------------------------------- damage
@@ -392,7 +352,7 @@ def test_a_table_that_can_be_missing_may_be_left_out_or_empty(
     without = {other: rows for other, rows in small_roster.items() if other != name}
     answer = scored(client, {"tables": without})
     assert answer["scored"] == 6
-    assert scored(client, {"tables": {**without, name: []}}) == answer
+    assert but_for_the_run(scored(client, {"tables": {**without, name: []}})) == but_for_the_run(answer)
 
 
 def test_a_bad_cell_outside_the_roster_is_told_and_costs_no_score(client: TestClient, small_roster: Roster) -> None:
@@ -530,7 +490,7 @@ def test_no_more_of_a_body_is_read_than_the_limit_allows(
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/score",
         "raw_path": b"/score", "query_string": b"", "root_path": "", "scheme": "http",
-        "headers": [(b"content-type", b"application/json"), *headers],
+        "headers": [(b"content-type", b"application/json"), *headers], "client": ("127.0.0.1", 5),
     }  # fmt: skip
     with TestClient(app):
         anyio.run(app, scope, receive, send)
@@ -717,7 +677,9 @@ def test_the_openapi_document_is_complete(client: TestClient) -> None:
     names = {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}
     assert names <= set(document["components"]["schemas"])
     operation = document["paths"]["/score"]["post"]
-    assert {"200", "400", "413", "415", "422", "500", "503"} == set(operation["responses"])
+    assert set(operation["responses"]) == {
+        "200", "400", "401", "403", "406", "408", "413", "415", "422", "429", "500", "503",
+    }  # fmt: skip
     assert operation["requestBody"]["content"]["application/json"]["examples"]
     request = document["components"]["schemas"]["ScoreRequest"]
     assert request["additionalProperties"] is False
@@ -815,13 +777,17 @@ def test_wrong_settings_are_named_all_at_once(tmp_path: Path, text: str | None, 
 
 
 @pytest.mark.slow
-def test_uvicorn_serves_from_the_root_of_the_repository(folder: Path, small_roster: Roster, client: TestClient) -> None:
+def test_uvicorn_serves_from_the_root_of_the_repository(
+    folder: Path, small_roster: Roster, client: TestClient, tmp_path: Path
+) -> None:
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    store = f"sqlite:///{tmp_path}/store.db"
+    settings = {"DROPOUT_RISK_MODEL": str(folder), "DROPOUT_RISK_STORE": store, "DROPOUT_RISK_ACCESS": "local"}
     server = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "serve.app:app", "--host", "127.0.0.1", "--port", str(port)],
-        cwd=ROOT, env={**os.environ, "DROPOUT_RISK_MODEL": str(folder)},
+        cwd=ROOT, env={**os.environ, **settings},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
@@ -832,7 +798,7 @@ def test_uvicorn_serves_from_the_root_of_the_repository(folder: Path, small_rost
         server.terminate()
         output = server.communicate(timeout=30)[0]
     assert ready.status_code == 200, output
-    assert answer.json() == scored(client, {"tables": small_roster})
+    assert but_for_the_run(answer.json()) == but_for_the_run(scored(client, {"tables": small_roster}))
     assert not any(row["student_id"] in output for row in small_roster["students"])
 
 

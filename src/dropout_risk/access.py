@@ -13,7 +13,9 @@ import pandas as pd
 from dropout_risk.errors import SettingsError
 
 Role = Literal["school", "county", "province", "auditor", "admin"]
-Action = Literal["score", "list", "read_student", "open_student", "read_runs", "read_model", "read_audit"]
+Action = Literal[
+    "score", "list", "read_student", "open_student", "read_runs", "read_model", "read_audit", "read_metrics"
+]
 Purpose = Literal["support", "planning", "correction", "test"]
 """What a child's data is used for; free text would carry names into the audit."""
 
@@ -29,8 +31,8 @@ ALLOWED: dict[Role, frozenset[Action]] = {
     "school": _OF_THE_SCHOOL,
     "county": _OF_THE_SCHOOL,
     "province": _OF_CHILDREN,
-    "auditor": frozenset({"read_runs", "read_model", "read_audit"}),
-    "admin": frozenset({"read_model"}),
+    "auditor": frozenset({"read_runs", "read_model", "read_audit", "read_metrics"}),
+    "admin": frozenset({"read_model", "read_metrics"}),
 }
 """What each role may do. Keys are made on the command line only, by who runs the service."""
 

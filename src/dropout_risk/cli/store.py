@@ -87,13 +87,13 @@ def rotate_key(
 
 
 @keys.command("revoke")
-def revoke_key(key: KeyId, url: Url = None) -> None:
+def revoke_key(key: KeyId, url: Url = None, as_json: options.AsJson = False) -> None:
     """Make a key worthless at once."""
     with _opened(url) as database:
         from dropout_risk.store.keys import revoke
 
         revoke(database, key)
-    answer(f"The key {key} does not count any more.")
+    _say_done(f"The key {key} does not count any more.", as_json, id=key, state="revoked")
 
 
 @keys.command("list")
@@ -130,6 +130,10 @@ def _show_new(key: "NewKey", as_json: bool) -> None:
         return
     say(f"Key {key.id}, counts until {key.expires.date()}. It is shown this once: hand it over by a safe way.")
     answer(key.token)
+
+
+def _say_done(sentence: str, as_json: bool, **told: Any) -> None:
+    answer(to_json(told) if as_json else sentence)
 
 
 # The audit -------------------------------------------------------------------------------------------
@@ -176,17 +180,19 @@ def show_audit(
         answer(to_json(held))
         return
     for line in held:
-        answer("  ".join(str(value) for value in line.values() if value is not None))
+        answer("  ".join(str(line[name]) for name in _SHOWN if line[name] is not None))
+
+
+_SHOWN = ("number", "at", "subject", "role", "action", "purpose", "students", "allowed", "why", "run_id")
+"""What people see of a line; JSON has the rest as well."""
 
 
 def _told(line: Any) -> dict[str, Any]:
-    told = {name: getattr(line, name) for name in ("number", "subject", "role", "action", "purpose", "students")}
+    kept = {column.key: getattr(line, column.key) for column in line.__table__.columns}
     return {
-        **told,
+        **kept,
         "at": line.at.isoformat(timespec="seconds"),
         "allowed": "allowed" if line.allowed else "refused",
-        "why": line.why,
-        "run": line.run_id,
     }
 
 
@@ -194,30 +200,39 @@ def _told(line: Any) -> dict[str, Any]:
 
 
 @store.command("upgrade")
-def upgrade_store(url: Url = None) -> None:
+def upgrade_store(url: Url = None, as_json: options.AsJson = False) -> None:
     """Bring the database to the version of this package; what it holds is kept. Make a backup first."""
     with _opened(url, ready=False) as database:
         from dropout_risk.store.migrations import revision_of, upgrade
 
         upgrade(database)
-        answer(f"The store is at revision {revision_of(database)}.")
+        found = revision_of(database)
+    _say_done(f"The store is at revision {found}.", as_json, revision=found)
 
 
 @store.command("downgrade")
-def downgrade_store(revision: Annotated[str, typer.Argument(help="Revision to go back to.")], url: Url = None) -> None:
+def downgrade_store(
+    revision: Annotated[str, typer.Argument(help="Revision to go back to; base for no tables at all.")],
+    url: Url = None,
+    as_json: options.AsJson = False,
+) -> None:
     """Take the database back to an older revision; what that one has no place for is lost."""
     with _opened(url, ready=False) as database:
         from dropout_risk.store.migrations import downgrade, revision_of
 
         downgrade(database, revision)
-        answer(f"The store is at revision {revision_of(database)}.")
+        found = revision_of(database)
+    _say_done(f"The store is at revision {found or 'base'}.", as_json, revision=found)
 
 
 @store.command("purge")
 def purge_store(
     day: Annotated[str | None, typer.Option(help="Remove what has expired before this day; default: today.")] = None,
-    answers_after_days: Annotated[int, typer.Option(help="Days for which answers to repeated requests are kept.")] = 2,
+    answers_after_days: Annotated[
+        int, typer.Option(help="Days for which answers to repeated requests are kept.", min=0)
+    ] = 2,
     url: Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Remove scores whose term is over, and old answers; runs and the audit, which hold no child, stay."""
     moment = datetime.now(UTC)
@@ -229,16 +244,20 @@ def purge_store(
         from dropout_risk.store.runs import purge
 
         count = purge(database, until, replays_before=moment - timedelta(days=answers_after_days))
-    answer(f"{count:,} scores that had expired before {until} were removed.")
+    _say_done(
+        f"{count:,} scores that had expired before {until} were removed.", as_json, scores=count, expired_before=until
+    )
 
 
 @store.command("backup")
 def backup_store(
-    out: Annotated[Path, typer.Argument(help="File for the copy; it must not exist.")], url: Url = None
+    out: Annotated[Path, typer.Argument(help="File for the copy; it must not exist.")],
+    url: Url = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Copy a SQLite store while the service runs. For PostgreSQL use pg_dump."""
     with _opened(url) as database:
         from dropout_risk.store.database import back_up
 
         back_up(database, out)
-    answer(f"The store was copied to {out}.")
+    _say_done(f"The store was copied to {out}.", as_json, copy=str(out))

@@ -76,7 +76,6 @@ def create_app(settings: Settings) -> FastAPI:
     for module in (score, targets, students, runs, about):
         app.include_router(module.router)
     problems.install(app)  # innermost: what stands below sees its answers
-    app.add_middleware(SecurityHeaders)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -84,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type", "idempotency-key", "x-api-key", "x-purpose", HEADER],
         )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(Measured, metrics=state.metrics)
     app.add_middleware(Logged)
     return app

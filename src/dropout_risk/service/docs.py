@@ -10,6 +10,9 @@ from typing import Any
 
 from dropout_risk.errors import DropoutRiskError
 
+_OF_THE_SERVICE = ("dropout_risk.errors", "dropout_risk.service.", "dropout_risk.store.")
+"""Where the errors stand that an answer can be about."""
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, "Noto Sans CJK SC", sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 section { border-top: 1px solid #ccc; margin-top: 2rem }
@@ -87,5 +90,5 @@ def _errors(kind: type[DropoutRiskError]) -> Iterator[str]:
         f"<td>{escape(kind.title)}</td><td>{escape(sentence)}</td></tr>"
     )
     for special in kind.__subclasses__():
-        if special.__module__ == DropoutRiskError.__module__:
+        if special.__module__.startswith(_OF_THE_SERVICE):
             yield from _errors(special)

@@ -49,7 +49,9 @@ def score_and_answer(
     state: State, caller: Caller, loaded: Loaded, body: Body, *, wanted: Format, key: str | None
 ) -> Response:
     """Score a roster, keep the run and return the answer; the same request under the same key is scored once."""
-    digest = sha256(f"{body.digest}\0{wanted}".encode()).hexdigest()
+    who = caller.principal
+    # With role and scope: the same person may come back with a token of another scope.
+    digest = sha256("\0".join((body.digest, wanted, who.role, *who.scope)).encode()).hexdigest()
     if key is not None and (before := _given_before(state, caller, key, digest)):
         return before
     scored = score_roster(read_roster(body, state), loaded.bundle, caller.principal.reach, state.limits)
@@ -103,7 +105,7 @@ def _run(caller: Caller, loaded: Loaded, scored: Scored, digest: str) -> Run:
 
 def _keep(state: State, caller: Caller, made: Made, replay: tuple[str, kept.Answer] | None = None) -> None:
     run, scores = made.run, made.scored.scores
-    access = caller.access(students=run.scored, model_version=run.model_version, data_digest=run.data_digest)
+    access = caller.access(run, students=run.scored)
     kept.keep(state.database, run, scores, access, named=_named(state, made.loaded), replay=replay)
     _count(state, made)
 
@@ -132,7 +134,9 @@ def _given_before(state: State, caller: Caller, key: str, digest: str) -> Respon
             "This Idempotency-Key was used for another request; use a new key for each request, and the same key only "
             "to send the same request again."
         )
-    kept.note(state.database, caller.access(run_id=before.run_id, data_digest=digest))
+    seen = kept.run(state.database, caller.principal, before.run_id)
+    assert seen is not None  # an answer is kept with its run, which is the caller's own
+    kept.note(state.database, caller.access(seen.run, students=seen.run.scored))
     wanted: Any = before.media_type
     return _streamed(_unpacked(before.body), wanted, REPLAYED)
 

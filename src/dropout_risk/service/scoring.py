@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from dropout_risk.access import Reach
 from dropout_risk.applicability import Limits
-from dropout_risk.asof import Terms, to_day
+from dropout_risk.asof import Terms, county_of_schools, to_day
 from dropout_risk.bundle import Bundle
 from dropout_risk.county import County, check_county, newest_day, refuse
 from dropout_risk.descriptions import FEATURES, Feature, Lang
@@ -294,7 +294,7 @@ def _score_tables(roster: Roster, bundle: Bundle, reach: Reach, limits: Limits) 
     try:
         county = check_county(roster.tables)
         day = newest_day(county) if roster.as_of is None else to_day(roster.as_of)
-        if foreign := outside(county, day, reach):
+        if foreign := outside(county, day, reach, reference):
             county = refuse(county, foreign)
         features = build_features(county.tables, day, reference=reference)
         scores = score(
@@ -314,31 +314,47 @@ def _score_tables(roster: Roster, bundle: Bundle, reach: Reach, limits: Limits) 
     return Scored(scores, problems, roster.lang, features)
 
 
-def outside(county: County, day: pd.Timestamp, reach: Reach) -> list[Problem]:
+def outside(county: County, day: pd.Timestamp, reach: Reach, reference: Reference | None) -> list[Problem]:
     """Return the roster rows of the term of `day` whose students are not within reach, each as a problem.
 
-    Earlier terms are not asked: where a child has been before belongs to its own record.
+    Earlier terms are not asked: where a child has been before belongs to its own record. The county of a school is
+    the one that the model knows it in, so that nobody brings a school within reach by writing another county beside it.
     """
-    schools = county.tables["schools"].drop_duplicates("school_id").set_index("school_id")["county_id"]
     rows = county.tables["enrolments"]
     rows = rows[rows["term"] == Terms.of(county.tables).at(day)]
-    places = pd.DataFrame({"school_id": rows["school_id"], "county_id": rows["school_id"].map(schools)})
-    foreign = rows.index[~reach.rows(places)]
-    return [_outside(county, int(position)) for position in foreign]
+    told = rows["school_id"].map(county_of_schools(county.tables))
+    known = rows["school_id"].map({school: held["county_id"] for school, held in _schools(reference).items()})
+    places = pd.DataFrame({"school_id": rows["school_id"], "county_id": known.where(known.notna(), told)})
+    inside = reach.rows(places)
+    misplaced = inside & (places["county_id"] != told).to_numpy(dtype=bool)
+    return [
+        *(_refused(county, int(position), "outside_scope") for position in rows.index[~inside]),
+        *(_refused(county, int(position), "other_county") for position in rows.index[misplaced]),
+    ]
 
 
-def _outside(county: County, position: int) -> Problem:
+def _schools(reference: Reference | None) -> Mapping[str, Mapping[str, Any]]:
+    return {} if reference is None else reference.schools
+
+
+_REFUSED: dict[str, dict[Lang, str]] = {
+    "outside_scope": {
+        "zh": "该生所在学校不在您的密钥范围内；请删除该行，或使用该校的密钥。",
+        "en": "this student is of a school outside the scope of your key; leave the row out, or use a key for that "
+        "school.",
+    },
+    "other_county": {
+        "zh": "学校表中该校的县（市、区）与模型所知的不一致；请更正学校表中的 county_id。",
+        "en": "the model knows this school in another county than the table schools says; correct county_id there.",
+    },
+}
+
+
+def _refused(county: County, position: int, kind: str) -> Problem:
     file, row = county.as_read.locate("enrolments", position)
+    said = _REFUSED[kind]
     return Problem(
-        "error",
-        "outside_scope",
-        "enrolments",
-        "this student is of a school outside the scope of your key; leave the row out, or use a key for that school.",
-        "该生所在学校不在您的密钥范围内；请删除该行，或使用该校的密钥。",
-        file=file,
-        row=row,
-        column="school_id",
-        position=position,
+        "error", kind, "enrolments", said["en"], said["zh"], file=file, row=row, column="school_id", position=position
     )
 
 

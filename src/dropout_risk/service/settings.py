@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from dropout_risk.errors import SettingsError
 
@@ -22,6 +22,7 @@ WEAK_PASSWORDS = frozenset(
     {"", "change-me", "changeme", "password", "postgres", "secret", "dropout-risk", "admin", "test"}
 )
 """Passwords that stand in examples; a database on another machine is not opened with one of them."""
+_THIS_MACHINE = ("", "localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +128,12 @@ def is_weakly_guarded(address: str) -> bool:
     (True, False)
     """
     parts = urlsplit(address)
-    if not parts.scheme.startswith("postgres") or parts.hostname in (None, "localhost", "127.0.0.1", "::1"):
+    beside = dict(parse_qsl(parts.query))  # host and password may stand there as well
+    hosts = [parts.hostname or "", *beside.get("host", "").split(",")]
+    elsewhere = [host for host in hosts if host not in _THIS_MACHINE and not host.startswith("/")]
+    if not parts.scheme.startswith("postgres") or not elsewhere:
         return False
-    return (parts.password or "").lower() in WEAK_PASSWORDS
+    return (beside.get("password") or unquote(parts.password or "")).lower() in WEAK_PASSWORDS
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:

@@ -1,5 +1,6 @@
 """Connect to SQLite or PostgreSQL: sessions that read, and sessions that write one after the other."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -20,6 +21,9 @@ WAIT_SECONDS = 30
 """How long one writer waits for another."""
 _LOCK = 0x6472_6F70
 """Number of the lock under which writers of PostgreSQL take turns, as those of SQLite do by themselves."""
+
+_SILENT = "dropout_risk"
+"""Under which name the database library would log."""
 
 
 class Database:
@@ -53,7 +57,7 @@ class Database:
         self.url = _read_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         try:
-            self.engine = _sqlite(self.url) if self.is_sqlite else create_engine(self.url, pool_pre_ping=True)
+            self.engine = _sqlite(self.url) if self.is_sqlite else _silent(self.url, pool_pre_ping=True)
         except ModuleNotFoundError as error:
             raise MissingExtraError.of(error.name or "psycopg", "postgres") from error
 
@@ -102,9 +106,15 @@ def _read_url(text: str) -> URL:
     return url
 
 
+def _silent(url: URL, **options: Any) -> Engine:
+    """Return an engine that logs no statement and no row at any level: both hold ids of students."""
+    logging.getLogger(f"sqlalchemy.engine.Engine.{_SILENT}").setLevel(logging.WARNING)
+    return create_engine(url, logging_name=_SILENT, hide_parameters=True, **options)
+
+
 def _sqlite(url: URL) -> Engine:
     """Return an engine on a file: readers do not wait for the writer (WAL), and what is told as kept is on the disk."""
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": WAIT_SECONDS})
+    engine = _silent(url, poolclass=NullPool, connect_args={"timeout": WAIT_SECONDS})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:

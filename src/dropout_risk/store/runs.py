@@ -180,7 +180,7 @@ def runs(database: Database, principal: Principal, *, limit: int = 50, before: s
     limit
         How many at most.
     before
-        Id of the last run of the page before.
+        Id of the last run of the page before; after one that is not among them there is nothing.
     """
     with database.reading() as session:
         return _seen(session, principal, limit=limit, before=before)
@@ -205,8 +205,11 @@ def _seen(
         wanted = wanted.where(or_(counted.c.students > 0, Run.subject == principal.subject))
     if only is not None:
         wanted = wanted.where(Run.id == only)
-    if before is not None and (last := session.get(Run, before)) is not None:
-        wanted = wanted.where(or_(Run.at < last.at, (Run.at == last.at) & (Run.id < last.id)))
+    if before is not None:
+        last = session.execute(wanted.where(Run.id == before)).one_or_none()
+        if last is None:  # also where it is there beyond the reach: when it was made is not theirs to know
+            return []
+        wanted = wanted.where(or_(Run.at < last[0].at, (Run.at == last[0].at) & (Run.id < last[0].id)))
     rows = session.execute(wanted.order_by(Run.at.desc(), Run.id.desc()).limit(limit))
     return [Seen(found, students) for found, students in rows]
 

@@ -8,7 +8,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from dropout_risk.errors import StoreError
 from dropout_risk.service import scoring
-from dropout_risk.service.callers import Caller, allowed
+from dropout_risk.service.callers import Caller, allowed, may_watch
 from dropout_risk.service.described import problems
 from dropout_risk.service.docs import docs_page
 from dropout_risk.service.metrics import CONTENT_TYPE
@@ -47,9 +47,17 @@ def ready(request: Request) -> Response:
     return JSONResponse(told)
 
 
-@router.get("/metrics", summary="Figures for monitoring", responses={200: {"content": {"text/plain": {}}}})
-def metrics(request: Request) -> Response:
-    """Return counts, times, the age of the model and how far the students have moved from those in training."""
+@router.get(
+    "/metrics",
+    summary="Figures for monitoring",
+    responses={200: {"content": {"text/plain": {}}}, **problems(401, 403, 422, 429, 500, 503)},
+)
+def metrics(request: Request, watcher: Annotated[None, may_watch()]) -> Response:
+    """Return counts, times, the age of the model and how far the students have moved from those in training.
+
+    From this machine no key is needed. From others the figures would tell strangers what somebody's roster came to, so
+    these need the key of an auditor or an administrator.
+    """
     state = state_of(request)
     figures, models = state.metrics, state.models
     figures.waiting.set(state.line.waiting)

@@ -10,7 +10,6 @@ from dropout_risk.plain import plain
 from dropout_risk.service.answers import MEDIA_TYPES, format_of, write
 from dropout_risk.service.callers import Caller, allowed
 from dropout_risk.service.described import problems
-from dropout_risk.service.problems import NotFoundError
 from dropout_risk.service.schemas import RunAnswer, RunsAnswer
 from dropout_risk.service.scoring import DISCLAIMER
 from dropout_risk.service.state import state_of
@@ -50,9 +49,9 @@ def show_run(request: Request, caller: Annotated[Caller, allowed("read_runs")], 
     """Return when a roster was scored, with which model, and how many of its scores are within your scope."""
     state = state_of(request)
     seen = runs.run(state.database, caller.principal, run_id)
-    runs.note(state.database, caller.access(run_id=seen.run.id if seen else None))
     if seen is None:
-        raise NotFoundError("There is no such run within your scope.")
+        raise caller.beyond(state, "run")
+    runs.note(state.database, caller.access(seen.run))
     return JSONResponse(_answer(seen, caller))
 
 
@@ -76,10 +75,9 @@ def export_scores(request: Request, caller: Annotated[Caller, allowed("list")], 
     wanted = format_of(request.headers.get("accept"))
     seen = runs.run(state.database, caller.principal, run_id)
     scores = runs.scores_of(state.database, caller.principal, run_id)
-    access = caller.access(students=len(scores), run_id=seen.run.id if seen else None)
-    runs.note(state.database, access)
     if seen is None:
-        raise NotFoundError("There is no such run within your scope.")
+        raise caller.beyond(state, "run")
+    runs.note(state.database, caller.access(seen.run, students=len(scores)))
     rows = scores.drop(columns="student_id").astype(object)
     students: list[dict[str, Any]] = plain(rows.where(rows.notna(), None).to_dict("records"))
     for rank, row in enumerate(students, start=1):  # the rank in the run would tell how many others there are

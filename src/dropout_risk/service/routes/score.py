@@ -53,8 +53,8 @@ _BODIES: dict[str, Any] = {
 )
 async def score(
     request: Request,
+    caller: Annotated[Caller, allowed("score")],  # before the body: who may not score has none of it read
     body: AnyBody,
-    caller: Annotated[Caller, allowed("score")],
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Return the risk, the band and the reasons of every student at risk, highest risk first.

@@ -11,7 +11,6 @@ from dropout_risk.descriptions import Lang
 from dropout_risk.service.callers import Caller, allowed
 from dropout_risk.service.described import problems
 from dropout_risk.service.pages import student_page
-from dropout_risk.service.problems import NotFoundError
 from dropout_risk.service.schemas import StudentAnswer
 from dropout_risk.service.scoring import DISCLAIMER
 from dropout_risk.service.state import state_of
@@ -48,10 +47,10 @@ def student(
     if open:
         caller = caller.also(state, "open_student")
     found = runs.history(state.database, caller.principal, name)
-    pseudonym = found[0][1].pseudonym if found else None
-    runs.note(state.database, caller.access(students=min(len(found), 1), pseudonym=pseudonym))
     if not found:
-        raise NotFoundError("There is no score of such a student within your scope.")
+        raise caller.beyond(state, "student")
+    run, score = found[0]
+    runs.note(state.database, caller.access(run, students=1, pseudonym=score.pseudonym))
     told = _answer(found, caller, open=open, lang=lang)
     if "text/html" in request.headers.get("accept", ""):
         return HTMLResponse(student_page(told, lang), headers=PAGE_HEADERS)

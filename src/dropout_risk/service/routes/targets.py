@@ -13,7 +13,6 @@ from dropout_risk.service.bodies import JSON, JsonBody
 from dropout_risk.service.callers import Caller, allowed
 from dropout_risk.service.described import problems, ref
 from dropout_risk.service.models import Loaded
-from dropout_risk.service.problems import NotFoundError
 from dropout_risk.service.runs import score_and_keep
 from dropout_risk.service.schemas import TargetsAnswer, TargetsRequest
 from dropout_risk.service.scoring import DISCLAIMER, checked, roster_of
@@ -33,7 +32,7 @@ _COLUMNS = ("pseudonym", "school_id", "county_id", "class_id", "grade", "risk", 
     responses=problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503),
     openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": ref("TargetsRequest")}}}},
 )
-async def targets(request: Request, body: JsonBody, caller: Annotated[Caller, allowed("list")]) -> Response:
+async def targets(request: Request, caller: Annotated[Caller, allowed("list")], body: JsonBody) -> Response:
     """Return the students within your scope with the highest risk, as many as can be supported, by pseudonym.
 
     `expected` says how many of them would leave without help, as far as past lists tell, with intervals. Equal risks
@@ -54,7 +53,7 @@ def _list(state: State, caller: Caller, loaded: Loaded, body: bytes) -> Response
     seen = runs.run(state.database, caller.principal, run_id)
     scores = runs.scores_of(state.database, caller.principal, run_id)
     if seen is None:
-        raise NotFoundError("There is no such run within your scope.")
+        raise caller.beyond(state, "run")
     if scores.empty:
         raise SettingsError("No score of this run is kept any more within your scope; score the roster again.")
     own = loaded.bundle.digest == seen.run.model_digest
@@ -66,8 +65,7 @@ def _list(state: State, caller: Caller, loaded: Loaded, body: bytes) -> Response
         backtest=loaded.backtest if own else None,
         seed=wanted.seed,
     )
-    access = caller.access(students=len(chosen.frame), run_id=run_id, model_version=seen.run.model_version)
-    runs.note(state.database, access)
+    runs.note(state.database, caller.access(seen.run, students=len(chosen.frame)))
     return JSONResponse(_answer(seen.run, chosen, considered=len(scores), wanted=wanted))
 
 
