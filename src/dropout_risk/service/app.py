@@ -13,11 +13,11 @@ from dropout_risk import __version__
 from dropout_risk.service import problems
 from dropout_risk.service.described import REF_TEMPLATE
 from dropout_risk.service.headers import SecurityHeaders
-from dropout_risk.service.logs import HEADER, Logged
+from dropout_risk.service.logs import HEADER, Logged, write_json_lines
 from dropout_risk.service.metrics import Measured
 from dropout_risk.service.routes import about, runs, score, students, targets
 from dropout_risk.service.schemas import Problem, ScoreRequest, TargetsRequest
-from dropout_risk.service.settings import Settings
+from dropout_risk.service.settings import Settings, load_settings
 from dropout_risk.service.state import State
 
 DESCRIPTION = """\
@@ -87,6 +87,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Measured, metrics=state.metrics)
     app.add_middleware(Logged)
     return app
+
+
+def from_environment() -> FastAPI:
+    """Return the service by the settings of the environment, with its log as JSON lines: what a server starts."""
+    write_json_lines()
+    return create_app(load_settings())
 
 
 @asynccontextmanager

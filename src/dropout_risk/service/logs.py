@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -43,13 +44,18 @@ class JsonLines(logging.Formatter):
 
 
 def write_json_lines(level: int = logging.INFO) -> None:
-    """Make this package and the server write JSON lines to standard error."""
+    """Make this package, the server and, from warnings on, all libraries write JSON lines to standard error."""
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # else it writes lines of its own
+    logging.captureWarnings(True)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    logging.getLogger().handlers = [handler]
     for name in ("dropout_risk", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
+    for name in ("uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers = []
     logging.getLogger("uvicorn.access").disabled = True  # its lines hold addresses, and addresses may hold ids
 
 

@@ -53,8 +53,8 @@ _BODIES: dict[str, Any] = {
 )
 async def score(
     request: Request,
-    body: AnyBody,
     caller: Annotated[Caller, allowed("score")],
+    body: AnyBody,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Return the risk, the band and the reasons of every student at risk, highest risk first.
