@@ -37,9 +37,6 @@ MAX_REASON = 1000
 MAX_DESCRIPTION = 5000
 """Longest description of a version that every database of MLflow takes, in characters."""
 
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
-"""A server that does not answer is told within seconds; by itself MLflow tries for some minutes."""
-
 _ARTIFACT = "bundle"
 _RELEASE = re.compile(r"release_(\d+)", re.ASCII)
 _CUT = "\n\n… The whole card is MODEL_CARD.md in the bundle of this version."
@@ -423,8 +420,6 @@ def import_mlflow() -> Any:
         If it is not installed.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    for name, value in _PATIENCE.items():
-        os.environ.setdefault(name, value)
     try:
         with warnings.catch_warnings():
             # While it is imported, MLflow warns about type hints of its own.

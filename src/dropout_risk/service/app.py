@@ -1,5 +1,6 @@
 """The service as an application: routes, middleware, start and end."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,6 +28,12 @@ the reasons for it. A risk is a reason to help, never a verdict; a person decide
 Every request needs a key, which reaches the students of its own school, county or province and no others. Of what is \
 sent, only the student ids, the places, the risks and their reasons are kept; names and ID numbers are not needed and \
 never kept. Every access to a child's data is written down."""
+
+_OF_MLFLOW = {
+    "MLFLOW_CONFIGURE_LOGGING": "false",  # else it writes log lines of its own
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # else a registry that is down is noticed after minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
 
 
 class _Service(FastAPI):
@@ -91,6 +98,8 @@ def create_app(settings: Settings) -> FastAPI:
 
 def from_environment() -> FastAPI:
     """Return the service by the settings of the environment, with its log as JSON lines: what a server starts."""
+    for name, value in _OF_MLFLOW.items():
+        os.environ.setdefault(name, value)
     write_json_lines()
     return create_app(load_settings())
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import re
 import sys
 import time
@@ -45,7 +44,6 @@ class JsonLines(logging.Formatter):
 
 def write_json_lines(level: int = logging.INFO) -> None:
     """Make this package, the server and, from warnings on, all libraries write JSON lines to standard error."""
-    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")  # else it writes lines of its own
     logging.captureWarnings(True)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
