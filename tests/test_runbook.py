@@ -37,9 +37,9 @@ SERVE = ROOT / "serve"
 NAMES = {setting.name for setting in fields(Settings)}
 
 
-def blocks(kind: str) -> str:
-    """Return the commands of the runbook's blocks of one kind, as one script."""
-    found = re.findall(rf"^```{kind}\n(.*?)^```$", RUNBOOK, flags=re.M | re.S)
+def blocks(kind: str, page: str = RUNBOOK) -> str:
+    """Return the commands of a page's blocks of one kind, as one script."""
+    found = re.findall(rf"^```{kind}\n(.*?)^```$", page, flags=re.M | re.S)
     return "set -euxo pipefail\n" + "\n".join(found)
 
 
@@ -91,6 +91,25 @@ def test_who_follows_the_runbook_gets_what_it_promises(machine: Path) -> None:
     assert '"status":"ready"' in done.stdout
     for line in log.splitlines():
         json.loads(line)
+
+
+@pytest.mark.slow
+def test_the_requests_of_the_readme_are_answered(machine: Path, tmp_path: Path) -> None:
+    tables = make_county(60, terms=2, seed=1)
+    (tmp_path / "export").mkdir()
+    for name, frame in tables.items():
+        frame.to_csv(tmp_path / "export" / f"{name}.csv", index=False, date_format="%Y-%m-%d")
+    shutil.copy(machine / "roster.json", tmp_path)
+    script = blocks("sh", (SERVE / "README.md").read_text("utf-8")).replace("8000", str(free_port()))
+    done = follow(script, tmp_path, DROPOUT_RISK_MODEL=str(DEMO))
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    answer, targets = (json.loads((tmp_path / f"{name}.json").read_text("utf-8")) for name in ("answer", "targets"))
+    assert answer["scored"] > 20 and len(targets["students"]) == 5
+    assert "<html" in (tmp_path / "student.html").read_text("utf-8")
+    scores = (tmp_path / "scores.csv").read_text("utf-8-sig").splitlines()
+    assert len(scores) == answer["scored"] + 1
+    assert (tmp_path / "scores.xlsx").read_bytes().startswith(b"PK")
+    assert json.loads((tmp_path / "model.json").read_text("utf-8"))["kind"] == "county"
 
 
 @pytest.mark.slow
