@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -39,8 +40,10 @@ from dropout_risk.service.app import create_app
 from dropout_risk.service.logs import JsonLines
 from dropout_risk.service.settings import Settings
 from dropout_risk.service.waiting import BusyError, Line
+from dropout_risk.store import runs as kept
 from dropout_risk.store.audit import verify
 from dropout_risk.store.database import Database
+from dropout_risk.store.migrations import prepare
 from dropout_risk.store.schema import AuditLine, Run, Score
 from dropout_risk.synthetic import make_county
 
@@ -480,6 +483,26 @@ def test_files_that_may_not_grow_lose_nothing(roster: dict[str, Any], tmp_path: 
         resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         load.wait_for(3)
     assert_all_is_kept(store, load)
+
+
+def test_what_was_purged_is_nowhere_in_the_file(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/store.db")
+    prepare(database)
+    with database.writing() as session:
+        for run_id, expires in (("old", "2022-01-01"), ("new", "2999-01-01")):
+            told = dict.fromkeys(("subject", "role", "purpose", "model_version", "model_digest", "data_digest"), "x")
+            counts = dict.fromkeys(("rows_in", "scored", "refused"), 1)
+            session.add(
+                Run(id=run_id, at=datetime.now(UTC), as_of="2021-07-01", expires=expires, lang="zh", **told, **counts)
+            )
+            session.flush()
+            row = {"run_id": run_id, "rank": 1, "student_id": f"STUDENT-{run_id}", "pseudonym": "P", "risk": 0.5}
+            session.add(Score(**row, band="high", reasons=[{"text": f"REASON-{run_id}"}], gaps=[]))
+    assert kept.purge(database, "2022-07-01") == 1
+    database.close()
+    held = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"STUDENT-new" in held and b"REASON-new" in held
+    assert b"STUDENT-old" not in held and b"REASON-old" not in held
 
 
 # Stopping, and uploads that hold their places ----------------------------------------------------------
