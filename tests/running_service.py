@@ -16,6 +16,9 @@ from typing import Any
 
 import httpx2
 
+import dropout_risk
+
+SOURCES = str(Path(dropout_risk.__file__).parents[1])
 DEMO = Path(__file__).parents[1] / "models" / "demo"
 PATIENCE = 90.0
 """Seconds that a service may take to get ready on a busy machine."""
@@ -98,7 +101,13 @@ def running(
         str(workers),
         *options,
     ]
-    environment = {**os.environ, "DROPOUT_RISK_MODEL": str(model), "DROPOUT_RISK_STORE": store, **(environ or {})}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": SOURCES,
+        "DROPOUT_RISK_MODEL": str(model),
+        "DROPOUT_RISK_STORE": store,
+        **(environ or {}),
+    }
     with log.open("wb") as out:
         process = subprocess.Popen(words, cwd=folder, env=environment, stdout=out, stderr=out, **more)
     service = Running(process, f"http://127.0.0.1:{port}", log)

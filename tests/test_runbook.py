@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer.main
 import yaml
-from running_service import DEMO, free_port
+from running_service import DEMO, SOURCES, free_port
 from stores import new_store
 
 from dropout_risk.access import Principal
@@ -51,7 +51,13 @@ def follow(script: str, folder: Path, **environ: str) -> "subprocess.CompletedPr
         program = programs / name
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}"{words} "$@"\n', "utf-8")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "NO_PROXY": "127.0.0.1", **environ}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": SOURCES,
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "NO_PROXY": "127.0.0.1",
+        **environ,
+    }
     end = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
     return subprocess.run(
         ["bash", "-c", end + script], cwd=folder, env=environment, capture_output=True, text=True, timeout=300

@@ -36,8 +36,9 @@ app = typer.Typer(
 DEMO_DATA = Path("data/synthetic")
 
 GRACE_SECONDS = 30
-"""How long the service answers what it has begun when it is told to stop, and how long a process may be too busy to
-say that it is alive."""
+"""How long the service answers what it has begun when it is told to stop."""
+PULSE_SECONDS = 10
+"""How long a process may be too busy to say that it is alive; it is also how long a dead one may go unnoticed."""
 
 
 def main() -> None:
@@ -170,5 +171,5 @@ def serve(
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_worker_healthcheck=GRACE_SECONDS,
+        timeout_worker_healthcheck=PULSE_SECONDS,
     )
