@@ -1,6 +1,5 @@
 """The service as an ASGI application: ``uvicorn serve.app:app`` in the root of the repository."""
 
-from dropout_risk.service.app import create_app
-from dropout_risk.service.settings import load_settings
+from dropout_risk.service.app import from_environment
 
-app = create_app(load_settings())
+app = from_environment()

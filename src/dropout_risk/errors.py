@@ -90,6 +90,8 @@ class StoreError(DropoutRiskError):
     exit_code = 7
     http_status = 503
     title = "The store cannot be used"
+    retry_after = 5
+    """Seconds after which it is worth while to ask again."""
 
 
 class AccessError(DropoutRiskError):

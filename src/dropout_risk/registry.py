@@ -6,6 +6,7 @@ of any student. This file and ``pyfunc_model.py`` are the only ones that import 
 store, so nothing global is set.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -284,7 +285,8 @@ def load_model(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, tracking
 def model_token(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, tracking_uri: str | None = None) -> str:
     """Return what tells the model that `load_model` would fetch now from another, without fetching it.
 
-    For MLflow the number of the version, for a folder the sum of its digests.
+    For MLflow the version, the digest that was registered and the last release: a promotion changes it, and so does the
+    next release of the same version. For a folder the sum of its digests.
 
     Raises
     ------
@@ -302,8 +304,9 @@ def model_token(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, trackin
         return folder_token(uri)
     with _client(tracking_uri) as client:
         found = _find(client, str(uri))
-        # Numbers and the times of the last changes of the version: a promotion of the same version is one, too.
-        return f"{found.name}/{found.version}/{found.last_updated_timestamp}"
+    releases = _releases(found.tags)
+    told = [found.name, found.version, found.tags.get("digest"), found.tags[releases[-1]] if releases else None]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
 def _find(client: Any, uri: str) -> Any:

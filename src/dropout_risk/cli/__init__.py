@@ -35,6 +35,11 @@ app = typer.Typer(
 
 DEMO_DATA = Path("data/synthetic")
 
+GRACE_SECONDS = 30
+"""How long the service answers what it has begun when it is told to stop."""
+PULSE_SECONDS = 10
+"""How long a process may be too busy to say that it is alive; it is also how long a dead one may go unnoticed."""
+
 
 def main() -> None:
     """Run the command line; errors become one sentence on standard error and an exit code."""
@@ -140,28 +145,31 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 8000,
     tracking_uri: options.Tracking = None,
+    workers: Annotated[int, typer.Option(help="Processes; they share the store.", min=1, max=64)] = 1,
     no_keys: Annotated[
         bool, typer.Option("--no-keys", help="For trials: answer this machine's own requests without a key.")
     ] = False,
 ) -> None:
     """Start the scoring service. Requests need a key: `dropout-risk keys create`."""
-    from dataclasses import replace
-
     try:
         import uvicorn
 
-        from dropout_risk.service.app import create_app
         from dropout_risk.service.logs import write_json_lines
-        from dropout_risk.service.settings import load_settings
+        from dropout_risk.service.settings import PREFIX, load_settings
     except ImportError as error:
         raise MissingExtraError.of(error.name or "fastapi", "serve") from error
-    settings = load_settings()
-    settings = replace(
-        settings,
-        model=model or settings.model,
-        tracking_uri=tracking_uri or settings.tracking_uri,
-        access="local" if no_keys else settings.access,
-    )
-    app = create_app(settings)
+    given = {"model": model, "tracking_uri": tracking_uri, "access": "local" if no_keys else None}
+    os.environ.update({PREFIX + name.upper(): value for name, value in given.items() if value})
+    load_settings()  # what is wrong with them is told here, and not by each process
     write_json_lines()
-    uvicorn.run(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=30)
+    uvicorn.run(
+        "dropout_risk.service.app:from_environment",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_worker_healthcheck=PULSE_SECONDS,
+    )

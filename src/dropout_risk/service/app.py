@@ -1,5 +1,6 @@
 """The service as an application: routes, middleware, start and end."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,11 +14,11 @@ from dropout_risk import __version__
 from dropout_risk.service import problems
 from dropout_risk.service.described import REF_TEMPLATE
 from dropout_risk.service.headers import SecurityHeaders
-from dropout_risk.service.logs import HEADER, Logged
+from dropout_risk.service.logs import HEADER, Logged, write_json_lines
 from dropout_risk.service.metrics import Measured
 from dropout_risk.service.routes import about, runs, score, students, targets
 from dropout_risk.service.schemas import Problem, ScoreRequest, TargetsRequest
-from dropout_risk.service.settings import Settings
+from dropout_risk.service.settings import Settings, load_settings
 from dropout_risk.service.state import State
 
 DESCRIPTION = """\
@@ -27,6 +28,12 @@ the reasons for it. A risk is a reason to help, never a verdict; a person decide
 Every request needs a key, which reaches the students of its own school, county or province and no others. Of what is \
 sent, only the student ids, the places, the risks and their reasons are kept; names and ID numbers are not needed and \
 never kept. Every access to a child's data is written down."""
+
+_OF_MLFLOW = {
+    "MLFLOW_CONFIGURE_LOGGING": "false",  # else it writes log lines of its own
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # else a registry that is down is noticed after minutes
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
 
 
 class _Service(FastAPI):
@@ -87,6 +94,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Measured, metrics=state.metrics)
     app.add_middleware(Logged)
     return app
+
+
+def from_environment() -> FastAPI:
+    """Return the service by the settings of the environment, with its log as JSON lines: what a server starts."""
+    for name, value in _OF_MLFLOW.items():
+        os.environ.setdefault(name, value)
+    write_json_lines()
+    return create_app(load_settings())
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """The body of a request: read no further than the limits allow, and told apart by its media type."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from hashlib import sha256
@@ -67,24 +67,29 @@ def _media_type(request: Request) -> str:
     return kind
 
 
-async def json_body(request: Request) -> bytes:
-    """Return the body of a JSON request."""
+async def json_body(request: Request) -> AsyncIterator[bytes]:
+    """Give the body of a JSON request, which holds a place in the line until it is done."""
     if _media_type(request) != JSON:
         raise HTTPException(415, "Send JSON in UTF-8, with the header Content-Type: application/json.")
-    settings = state_of(request).settings
-    return await _read(request, settings.max_body_bytes, settings.max_seconds)
+    state = state_of(request)
+    with state.line.place():
+        yield await _read(request, state.settings.max_body_bytes, state.settings.max_seconds)
 
 
-async def any_body(request: Request) -> Body:
-    """Return the body of a request that takes JSON, a form with files, or one Parquet file."""
+async def any_body(request: Request) -> AsyncIterator[Body]:
+    """Give the body of a request that takes JSON, a form with files, or one Parquet file; it holds a place, too."""
     kind = _media_type(request)
     if kind not in (JSON, FORM, PARQUET):
         raise HTTPException(
             415, f"Send JSON ({JSON}), files as a form ({FORM}), or a roster as one Parquet file ({PARQUET})."
         )
     state = state_of(request)
-    state.line.refuse_if_full()  # before the body takes memory
-    content = await _read(request, state.settings.max_body_bytes, state.settings.max_seconds)
+    with state.line.place():
+        content = await _read(request, state.settings.max_body_bytes, state.settings.max_seconds)
+        yield await _taken_apart(kind, request, content)
+
+
+async def _taken_apart(kind: str, request: Request, content: bytes) -> Body:
     if kind == JSON:
         return Body(json=content)
     if kind == PARQUET:
@@ -93,5 +98,7 @@ async def any_body(request: Request) -> Body:
     return Body(files=form.files, fields=form.fields)
 
 
-JsonBody = Annotated[bytes, Depends(json_body)]
-AnyBody = Annotated[Body, Depends(any_body)]
+# Given back when the route is done, not when the client has taken its time to read the answer. A route asks for the
+# caller first, so that nothing is read from a stranger.
+JsonBody = Annotated[bytes, Depends(json_body, scope="function")]
+AnyBody = Annotated[Body, Depends(any_body, scope="function")]

@@ -43,13 +43,17 @@ class JsonLines(logging.Formatter):
 
 
 def write_json_lines(level: int = logging.INFO) -> None:
-    """Make this package and the server write JSON lines to standard error."""
+    """Make this package, the server and, from warnings on, all libraries write JSON lines to standard error."""
+    logging.captureWarnings(True)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    logging.getLogger().handlers = [handler]
     for name in ("dropout_risk", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)
+    for name in ("uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers = []
     logging.getLogger("uvicorn.access").disabled = True  # its lines hold addresses, and addresses may hold ids
 
 

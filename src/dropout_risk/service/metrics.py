@@ -5,6 +5,9 @@ With several processes on one machine set ``PROMETHEUS_MULTIPROC_DIR`` to an emp
 
 import os
 import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import (
@@ -15,7 +18,7 @@ from prometheus_client import (
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -49,14 +52,39 @@ class Metrics:
         self.drift_alarm = Gauge(
             f"{name}drift_alarm", "1 where the index is over the alarm level.", ["group"], **latest
         )
+        self._drifting: set[str] = set()
+
+    def note_drift(self, indices: Mapping[str, float], alarm: float) -> None:
+        """Set the index of each group, and take back those of a model that was in use before."""
+        for group in self._drifting - set(indices):
+            self.drift.labels(group).set(0)
+            self.drift_alarm.labels(group).set(0)
+        for group, index in indices.items():
+            self.drift.labels(group).set(index)
+            self.drift_alarm.labels(group).set(float(index >= alarm))
+        self._drifting = set(indices)
 
     def text(self) -> bytes:
         """Return all figures as Prometheus reads them, those of the other processes included."""
         if SHARED not in os.environ:
             return generate_latest(self.registry)
+        _forget_the_dead(Path(os.environ[SHARED]))
         whole = CollectorRegistry()
         MultiProcessCollector(whole)  # type: ignore[no-untyped-call]
         return generate_latest(whole)
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Take out the present state of processes that have ended; what they have counted stays."""
+    for file in folder.glob("gauge_live*_*.db"):
+        process = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            with suppress(FileNotFoundError):  # another process was quicker
+                mark_process_dead(process)  # type: ignore[no-untyped-call]
+        except PermissionError:
+            continue  # it is somebody else's, and alive
 
 
 class Measured:

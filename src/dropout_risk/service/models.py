@@ -17,6 +17,9 @@ from dropout_risk.service.settings import Settings
 
 _NOT_STARTED = "the service is starting"
 
+FIRST_LOOK_SECONDS = 30
+"""How long the start waits for the first model; after that it is loaded beside the answers that need none."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +52,8 @@ class Models:
         Which model, and how often to look.
     fetch, token_of
         How a model is fetched, and what tells it apart from another.
+    after_look
+        Called after each look.
     """
 
     def __init__(
@@ -57,12 +62,13 @@ class Models:
         *,
         fetch: Callable[[Settings], Bundle] = load,
         token_of: Callable[..., str] = model_token,
+        after_look: Callable[[], None] = lambda: None,
     ) -> None:
-        self._settings, self._fetch, self._token_of = settings, fetch, token_of
+        self._settings, self._fetch, self._token_of, self._after_look = settings, fetch, token_of, after_look
         self._current: Loaded | None = None
         self._trouble: str | None = _NOT_STARTED
         self._turn = Lock()
-        self._stop = Event()
+        self._looked, self._stop = Event(), Event()
         self._thread: Thread | None = None
         self.swaps = 0
 
@@ -93,22 +99,27 @@ class Models:
 
         What goes wrong is logged and kept in `trouble`; a model that could not be used is tried again at the next look.
         """
+        found = self._refresh()
+        self._after_look()
+        return found
+
+    def _refresh(self) -> bool:
         with self._turn:
             try:
                 token = self._token_of(self._settings.model, tracking_uri=self._settings.tracking_uri)
                 if self._current is not None and token == self._current.token:
                     self._trouble = None
                     return False
-                bundle = self._fetch(self._settings)
-            except (DropoutRiskError, OSError) as error:
+                loaded = Loaded.of(self._fetch(self._settings), token)
+                if self._current is not None:
+                    _refuse_other_kind(self._current.bundle, loaded.bundle)
+            except Exception as error:  # whatever a damaged model raises: the one in use stays, and the looking goes on
                 self._say_trouble(error)
                 return False
-            before, self._current = self._current, Loaded.of(bundle, token)
-            self._trouble = None
+            before, self._current, self._trouble = self._current, loaded, None
             self.swaps += before is not None
-            _log.info(
-                "model %s is loaded%s", bundle.version_label, f", after {before.bundle.version_label}" if before else ""
-            )
+            after = f", after {before.bundle.version_label}" if before else ""
+            _log.info("model %s is loaded%s", loaded.bundle.version_label, after)
             return True
 
     def _say_trouble(self, error: Exception) -> None:
@@ -120,13 +131,15 @@ class Models:
 
     def start(self) -> None:
         """Load the model, then go on looking in a thread until `stop`."""
-        self.refresh()
         self._thread = Thread(target=self._watch, name="models", daemon=True)
         self._thread.start()
+        self._looked.wait(FIRST_LOOK_SECONDS)
 
     def _watch(self) -> None:
-        while not self._stop.wait(self._settings.poll_seconds):
+        while not self._stop.is_set():
             self.refresh()
+            self._looked.set()
+            self._stop.wait(self._settings.poll_seconds)
 
     def stop(self) -> None:
         """Stop looking."""
@@ -140,3 +153,13 @@ class Models:
             return float("nan")
         made = datetime.fromisoformat(self._current.bundle.created).replace(tzinfo=UTC)
         return time.time() - made.timestamp()
+
+
+def _refuse_other_kind(current: Bundle, other: Bundle) -> None:
+    """Refuse a model that takes other data than the one in use: who sends data for that one would be refused."""
+    names = [sorted(bundle.model.feature_names) for bundle in (current, other)]
+    if current.kind != other.kind or names[0] != names[1]:
+        raise BundleError(
+            f"Model {other.version_label} takes other features than {current.version_label}, which is in use; if that "
+            "is meant, tell those who send data, and start the service again."
+        )

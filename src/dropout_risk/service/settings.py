@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from dropout_risk.errors import SettingsError
 
 PREFIX = "DROPOUT_RISK_"
-"""Every setting is also read from the environment: this, and its name in capitals."""
+"""Every setting is also read from the environment: this, and its name in capitals; with ``_FILE`` after it, from the
+file that is named, as containers and systemd hand over secrets."""
 
 SETTINGS_FILE = f"{PREFIX}SETTINGS"
 """The environment variable that names the TOML file."""
@@ -180,10 +181,20 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings in the environment; a number that is none stays text, for `Settings` to refuse."""
     found: dict[str, Any] = {}
     for setting in fields(Settings):
-        text = environ.get(PREFIX + setting.name.upper(), "")
+        name = PREFIX + setting.name.upper()
+        text = environ.get(name) or _read_secret(environ.get(f"{name}_FILE"))
         if text:
             found[setting.name] = _read(text, setting.type)
     return found
+
+
+def _read_secret(file: str | None) -> str:
+    if not file:
+        return ""
+    try:
+        return Path(file).read_text("utf-8").strip()
+    except (OSError, ValueError):
+        raise SettingsError(f"The file {file}, which holds a setting, cannot be read.") from None
 
 
 def _read(text: str, kind: Any) -> Any:

@@ -31,8 +31,11 @@ class State:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.models = Models(settings)
-        self.line = Line(max_waiting=settings.max_waiting, max_seconds=settings.max_seconds)
+        # Each of several processes tells its own state at every look; the one that is asked tells it at once.
+        self.models = Models(settings, after_look=self.measure)
+        self.line = Line(
+            max_waiting=settings.max_waiting, max_seconds=settings.max_seconds, when_full=self.metrics.busy.inc
+        )
         self.limits = Limits(settings.min_coverage, settings.max_attendance_age_days)
         self._database = Database(settings.store)
         tokens = None
@@ -63,6 +66,16 @@ class State:
         except StoreError as error:
             return str(error)
         return None
+
+    def measure(self) -> None:
+        """Set the figures that tell the present state: who waits, the model, drift."""
+        figures, models = self.metrics, self.models
+        figures.waiting.set(self.line.waiting)
+        figures.model_age.set(models.age_seconds())
+        figures.model_stale.set(float(models.current is not None and models.trouble is not None))
+        figures.model_swaps.set(models.swaps)
+        indices = models.current.drift.indices() if models.current else {}
+        figures.note_drift(indices, self.settings.drift_alarm)
 
     @cached_property
     def named(self) -> Pseudonyms:

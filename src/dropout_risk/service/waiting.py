@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from anyio import CapacityLimiter, fail_after, to_thread
@@ -35,11 +35,22 @@ class Line:
         How many may wait.
     max_seconds
         How long one may wait.
+    when_full
+        Called for each request that finds the line full.
     """
 
-    def __init__(self, cores: int | None = None, *, max_waiting: int, max_seconds: float) -> None:
-        self._limiter = CapacityLimiter(cores or os.cpu_count() or 1)
-        self._max_waiting, self._max_seconds = max_waiting, max_seconds
+    def __init__(
+        self,
+        cores: int | None = None,
+        *,
+        max_waiting: int,
+        max_seconds: float,
+        when_full: Callable[[], None] = lambda: None,
+    ) -> None:
+        cores = cores or os.cpu_count() or 1
+        self._limiter = CapacityLimiter(cores)
+        self._places, self._taken = cores + max_waiting, 0
+        self._max_seconds, self._when_full = max_seconds, when_full
         self._typical = 1.0
 
     @property
@@ -53,7 +64,7 @@ class Line:
         Raises
         ------
         BusyError
-            If too many wait, or the turn does not come in time. `function` has not been run then.
+            If the turn does not come in time. `function` has not been run then.
         """
         async with self._turn():
             started = time.perf_counter()
@@ -63,24 +74,36 @@ class Line:
             finally:
                 self._typical += 0.1 * (time.perf_counter() - started - self._typical)
 
-    def refuse_if_full(self) -> None:
-        """Raise `BusyError` if no more may wait."""
-        if self.waiting >= self._max_waiting:
-            raise BusyError(self._seconds_to_wait())
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place, from before a body is read, which takes memory, until the request is done.
+
+        Raises
+        ------
+        BusyError
+            If all places are taken.
+        """
+        if self._taken >= self._places:
+            raise self._busy()
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        self.refuse_if_full()
         try:
             with fail_after(self._max_seconds):
                 await self._limiter.acquire()
         except TimeoutError:
-            raise BusyError(self._seconds_to_wait()) from None
+            raise self._busy() from None
         try:
             yield
         finally:
             self._limiter.release()
 
-    def _seconds_to_wait(self) -> int:
-        """Return in how many seconds the line is likely to have moved on."""
-        return max(1, round(self._typical * (self.waiting + 1) / self._limiter.total_tokens))
+    def _busy(self) -> BusyError:
+        """Count a request that is sent away, and say in how many seconds the line is likely to have moved on."""
+        self._when_full()
+        return BusyError(max(1, round(self._typical * (self.waiting + 1) / self._limiter.total_tokens)))

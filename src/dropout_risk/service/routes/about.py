@@ -59,16 +59,8 @@ def metrics(request: Request, watcher: Annotated[None, may_watch()]) -> Response
     these need the key of an auditor or an administrator.
     """
     state = state_of(request)
-    figures, models = state.metrics, state.models
-    figures.waiting.set(state.line.waiting)
-    figures.model_age.set(models.age_seconds())
-    figures.model_stale.set(float(models.current is not None and models.trouble is not None))
-    figures.model_swaps.set(models.swaps)
-    if models.current is not None:
-        for group, index in models.current.drift.indices().items():
-            figures.drift.labels(group).set(index)
-            figures.drift_alarm.labels(group).set(float(index >= state.settings.drift_alarm))
-    return Response(figures.text(), media_type=CONTENT_TYPE)
+    state.measure()
+    return Response(state.metrics.text(), media_type=CONTENT_TYPE)
 
 
 @router.get("/docs", include_in_schema=False)
