@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 export MLFLOW_DISABLE_TELEMETRY := true
+# Modules are compiled to bytecode once, not by every process that a test starts: that took each of them 3 seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types fast java bench bench-full clean
@@ -17,6 +19,10 @@ demo: $(VENV)/.run-ready  ## Run the main job on the synthetic county
 test: $(VENV)/.dev-ready lint types java  ## Run lint, types and all tests
 	@echo "== tests: everything, the slow ones included"
 	@$(BIN)/pytest -q -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=95
+
+# Two workers share the cores: threads of BLAS and of OpenMP in each would wait for those of the other.
+test fast: export OPENBLAS_NUM_THREADS := 1
+test fast: export OMP_NUM_THREADS := 1
 
 check: $(VENV)/.dev-ready lint types fast  ## Run the inner loop: lint, types, fast tests
 

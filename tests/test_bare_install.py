@@ -20,8 +20,10 @@ chosen = dr.target_list(scores.frame, capacity=3)
 print(len(chosen.frame))
 """
 
-EXPLAIN = f"""{MAIN_JOB}
+PICTURE = """
 explanation = dr.explain(training.bundle.model, dr.build_features(county.tables, "2020-07-10"))
+print("explained")
+explanation.to_shap()
 """
 
 
@@ -29,11 +31,16 @@ def bare(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", BLOCK + code], capture_output=True, text=True, check=False)
 
 
+def assert_names(extra: str, run: subprocess.CompletedProcess[str]) -> None:
+    assert run.returncode != 0
+    assert f"pip install 'dropout-risk[{extra}]'" in run.stderr
+
+
 @pytest.mark.slow
-def test_main_job_runs() -> None:
-    run = bare(MAIN_JOB)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout == "3\n"
+def test_main_job_runs_and_its_picture_names_an_extra() -> None:
+    run = bare(MAIN_JOB + PICTURE)
+    assert run.stdout == "3\nexplained\n", run.stderr
+    assert_names("plot", run)
 
 
 @pytest.mark.slow
@@ -41,11 +48,8 @@ def test_main_job_runs() -> None:
     ("code", "extra"),
     [
         ("import dropout_risk as dr; dr.promote(tracking_uri='sqlite:///nowhere.db')", "track"),
-        (f"{EXPLAIN}explanation.to_shap()", "plot"),
         ("from dropout_risk.cli import main; sys.argv = ['dropout-risk', 'serve']; main()", "serve"),
     ],
-)  # fmt: skip
+)
 def test_what_needs_an_extra_names_it(code: str, extra: str) -> None:
-    run = bare(code)
-    assert run.returncode != 0
-    assert f"pip install 'dropout-risk[{extra}]'" in run.stderr
+    assert_names(extra, bare(code))

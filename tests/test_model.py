@@ -17,9 +17,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from dropout_risk.calibration import Calibration
 from dropout_risk.errors import BundleError, ColumnsError, InputError, SettingsError
+from dropout_risk.logistic import AdditiveLogistic
 from dropout_risk.model import DropoutRiskClassifier
 
 KINDS = ("boosted", "logistic")
@@ -120,6 +122,19 @@ def test_fit_is_deterministic_and_threads_change_nothing(kind):
     assert_array_equal(one.decision_function(FEW), two.decision_function(FEW))
     assert_array_equal(one.contributions(FEW)[0], two.contributions(FEW)[0])
     assert one.calibration_ == two.calibration_
+
+
+def test_threads_of_blas_do_not_get_in_the_way_of_small_matrices(monkeypatch):
+    seen, honest = [], AdditiveLogistic.fit
+
+    def watched(*arguments, **options):
+        seen.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return honest(*arguments, **options)
+
+    monkeypatch.setattr(AdditiveLogistic, "fit", watched)
+    with threadpool_limits(2, user_api="blas"):
+        fast(small_data="logistic").fit(FEW, Y[:200])
+    assert seen and set(seen) == {1}
 
 
 def test_columns_that_do_not_fit_are_refused_by_name_all_at_once(model):

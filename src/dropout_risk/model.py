@@ -22,6 +22,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from dropout_risk.calibration import Calibration
 from dropout_risk.columns import frame_to_numbers, learn_levels
@@ -592,7 +593,8 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
             inside = fold != k
             return train(matrix[inside], event[inside], weight[inside], seeds[k])
 
-        with ThreadPoolExecutor(self._n_threads or os.cpu_count()) as pool:
+        # Matrices of a few hundred rows: threads of BLAS would spend more time waiting for one another than reckoning.
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(self._n_threads or os.cpu_count()) as pool:
             bag = list(pool.map(train_without, folds))
         held_out = np.empty(len(event))
         for k, model in enumerate(bag):
