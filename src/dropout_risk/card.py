@@ -130,6 +130,7 @@ def _use(content: Mapping[str, Any]) -> Lines:
 
 def _data(content: Mapping[str, Any]) -> Lines:
     described = {**content["data"], **mapping_of(content["metrics"], "data")}
+    described.pop("profile", None)  # for machines, which compare later data with it
     given = {name: value for name, value in sorted(described.items()) if value not in (None, [], {})}
     lines = [
         f"- {name}: {', '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in given.items()
