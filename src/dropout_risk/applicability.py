@@ -79,7 +79,7 @@ def _stale(tables: Tables, students: pd.Index, day: pd.Timestamp, max_days: int)
     attendance = attendance[attendance["date"] <= day]
     school = roll(tables, day)["school_id"]
     newest = attendance.groupby("student_id", observed=True)["date"].max()
-    last: "pd.Series[pd.Timestamp]" = newest.groupby(school.reindex(newest.index).astype(object)).max()
+    last: pd.Series[pd.Timestamp] = newest.groupby(school.reindex(newest.index).astype(object)).max()
     if last.empty:  # of no student here, or of none that has a school
         return last
     of_student = school.reindex(students).astype(object).map(last)
