@@ -20,7 +20,7 @@ import dropout_risk
 
 SOURCES = str(Path(dropout_risk.__file__).parents[1])
 DEMO = Path(__file__).parents[1] / "models" / "demo"
-PATIENCE = 90.0
+PATIENCE = 180.0
 """Seconds that a service may take to get ready on a busy machine."""
 
 
@@ -37,7 +37,8 @@ class Running:
         return httpx2.Client(base_url=self.url, timeout=60, trust_env=False)
 
     def wait_until_ready(self) -> None:
-        for _ in range(int(PATIENCE / 0.1)):
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
             assert self.process.poll() is None, self.log.read_text()
             try:
                 if self.http.get("/health/ready").status_code == 200:

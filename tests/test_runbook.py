@@ -214,6 +214,19 @@ def test_the_unit_names_settings_and_paths_that_exist() -> None:
     assert_is_a_command(command.split("bin/dropout-risk ")[1].split())
 
 
+def test_systemd_itself_finds_no_fault_in_the_unit_and_little_that_it_could_do() -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("systemd is not installed")
+    unit = str(SERVE / "dropout-risk.service")
+    said = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True).stderr.splitlines()
+    assert [line for line in said if "dropout-risk" in line and "is not executable" not in line] == []
+    words = ["systemd-analyze", "security", "--offline=true", "--threshold=20", unit]
+    told = subprocess.run(words, capture_output=True, text=True)
+    if "unrecognized option" in told.stderr:
+        pytest.skip("this systemd cannot judge a file")
+    assert told.returncode == 0, told.stdout[-300:]
+
+
 def test_the_image_is_slim_and_its_user_is_nobody_special() -> None:
     text = (SERVE / "Dockerfile").read_text("utf-8")
     assert [line.split()[1] for line in text.splitlines() if line.startswith("FROM")] == ["python:3.12-slim"] * 2

@@ -338,8 +338,9 @@ def test_a_term_whose_rows_are_all_refused_is_not_replaced_by_an_earlier_one(
     roster = copy.deepcopy(small_roster)
     for row, _ in current_rows(roster):
         roster["enrolments"][row - 1]["school_id"] = "nowhere"
-    document = assert_problem(post(client, {"tables": roster}), 422)
-    assert [(problem["column"], problem["row"]) for problem in document["problems"]] == [
+    answer = scored(client, {"tables": roster})
+    assert answer["students"] == []
+    assert [(row["column"], row["row"]) for row in answer["refused"]] == [
         ("school_id", row) for row, _ in current_rows(roster)
     ]
 
@@ -419,11 +420,14 @@ def test_a_bad_request_is_a_problem(client: TestClient, case: str) -> None:
 
 
 def test_all_problems_of_the_envelope_are_named_at_once_with_their_place(client: TestClient) -> None:
-    body = {"tables": {"grades": [{}, {}, 7]}, "reasons": 99, "capacity": 5}
+    tables = {"grades": [{}, {}, 7], "terms": {"term": [], "start": 3}, "schools": 3}
+    body = {"tables": tables, "reasons": 99, "capacity": 5}
     problems = assert_problem(post(client, body), 422)["problems"]
     assert [(p["table"], p["row"], p["column"]) for p in problems] == [
         (None, None, "reasons"),
         ("grades", 3, None),
+        ("terms", None, "start"),
+        ("schools", None, None),
         (None, None, "capacity"),
     ]
 
@@ -610,8 +614,8 @@ def test_damage_to_flat_rows_costs_no_other_row_its_score(
 # ---------------------------------------------------------------------------------------- without a model
 
 
-def without_a_model(model: str, reason: str) -> None:
-    with TestClient(create_app(open_service(model))) as client:
+def without_a_model(model: str, reason: str, **options: Any) -> None:
+    with TestClient(create_app(open_service(model, **options))) as client:
         assert client.get("/health/live").json() == {"status": "alive"}
         for response in (client.get("/health/ready"), client.get("/model"), post(client, {"tables": {}})):
             assert reason in assert_problem(response, 503)["detail"]
@@ -633,15 +637,16 @@ def test_a_model_of_other_features_is_told_and_the_service_lives(flat_bundle: Bu
     without_a_model(str(save_bundle(other, tmp_path / "model")), "other features")
 
 
-def test_an_address_that_is_no_model_is_told_and_the_service_lives() -> None:
-    without_a_model("models:/x@y@z", "is no model")
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")  # in MLflow
+def test_an_address_that_is_no_model_is_told_and_the_service_lives(tmp_path: Path) -> None:
+    without_a_model("models:/x@y@z", "is no model", tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
 
 
 # ---------------------------------------------------------------------------------------- what it says of itself
 
 
 def test_ready_and_model_name_the_same_version(client: TestClient, bundle: Bundle) -> None:
-    assert client.get("/health/ready").json() == {"status": "ready", "model": bundle.version_label}
+    assert client.get("/health/ready").json() == {"status": "ready", "model": bundle.version_label, "trouble": None}
     answer = client.get("/model").json()
     ModelAnswer.model_validate(answer)
     assert answer["version"] == bundle.version_label
@@ -685,7 +690,10 @@ def test_the_openapi_document_is_complete(client: TestClient) -> None:
     assert request["additionalProperties"] is False
     tables = next(part for part in request["properties"]["tables"]["anyOf"] if part.get("type") == "object")
     assert set(tables["properties"]) == set(TABLES)
-    assert not {"name", "id_number"} & set(tables["properties"]["students"]["items"]["properties"])
+    for form in tables["properties"]["students"]["anyOf"]:
+        columns = form.get("items", form)["properties"]
+        assert "birth_date" in columns
+        assert not {"name", "id_number"} & set(columns)
 
 
 def test_the_page_needs_nothing_from_the_network(client: TestClient) -> None:

@@ -1,7 +1,8 @@
 """From what was sent to an answer: read, score within a scope, say what was wrong."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -31,7 +32,7 @@ from dropout_risk.service.rows import read_rows
 from dropout_risk.service.schemas import ScoreRequest
 from dropout_risk.service.settings import Settings
 from dropout_risk.service.uploads import settings_of, tables_of
-from dropout_risk.tables import ROSTER, ROSTER_TABLES, tables_from_records
+from dropout_risk.tables import ROSTER, tables_from_records
 from dropout_risk.validation import validate
 
 Request = TypeVar("Request", bound=BaseModel)
@@ -154,24 +155,46 @@ def checked(model: type[Request], body: bytes) -> Request:
 
 
 def _rows_error(found: Sequence[ErrorDetails]) -> RowsError:
-    problems = [{**_place(fault["loc"]), "message": f"{fault['msg']}."} for fault in found[:MAX_PROBLEMS]]
+    told = islice(_in_one_form(found), MAX_PROBLEMS)
+    problems = [{**_place(fault["loc"]), "message": f"{fault['msg']}."} for fault in told]
     return RowsError("The request is not as /docs describes it; see problems.", problems)
 
 
+def _in_one_form(found: Sequence[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Yield the faults but for those that only say that a table is not in the other of its two forms.
+
+    A table is a list of records or an object of columns, and pydantic tells what is wrong with it as either.
+    """
+    told = {
+        fault["loc"][1] for fault in found if fault["loc"][:1] == ("tables",) and len(fault["loc"]) > _FORM_OF_A_TABLE
+    }
+    for fault in found:
+        if fault["loc"][:1] == ("tables",) and len(fault["loc"]) == _FORM_OF_A_TABLE:
+            if (table := fault["loc"][1]) in told:
+                continue
+            told.add(table)
+        yield fault
+
+
+_FORM_OF_A_TABLE = 3
+"""How long the place of a form of a table is: ``("tables", "grades", "list[dict]")``."""
+
+
 def _place(location: Sequence[str | int]) -> dict[str, Any]:
-    """Return table, row and column of a place in the body: ``("tables", "grades", 4)`` is the fifth grade."""
+    """Return table, row and column of a place in the body: row 4 of ``("tables", "grades", …)`` is the fifth grade."""
     names = [part for part in location if isinstance(part, str)]
-    table = names[1] if names[:1] == ["tables"] and len(names) > 1 else None
     row = next((part + 1 for part in location if isinstance(part, int)), None)
-    return {"table": table, "row": row, "column": names[-1] if names and table is None else None}
+    if names[:1] != ["tables"] or len(names) == 1:
+        return {"table": None, "row": row, "column": names[-1] if names else None}
+    return {"table": names[1], "row": row, "column": names[_FORM_OF_A_TABLE] if len(names) > _FORM_OF_A_TABLE else None}
 
 
 def roster_of(request: ScoreRequest, max_students: int) -> Roster:
     """Return what a request brings."""
     sent = request.tables or {}
-    _refuse_too_many(
-        max(len(request.rows or []), *(_length(sent.get(name, [])) for name in (*ROSTER_TABLES, ROSTER))), max_students
-    )
+    # Enrolments are one a term, so they are no count of students.
+    students = max(_length(sent.get(name, [])) for name in ("students", ROSTER))
+    _refuse_too_many(max(len(request.rows or []), students), max_students)
     return Roster(
         as_of=None if request.as_of is None else request.as_of.isoformat(),
         lang=request.lang,
