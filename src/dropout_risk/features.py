@@ -74,11 +74,12 @@ def build_features(
     known = cut(attendance_between(tables, terms.start((terms.before(term) or [term])[-1]), day), day)
     students = at_risk(known, day)
     attendance = attendance_now(known, students, day)
-    values = reference_values(known, day, students=students, attendance=attendance, given=reference)
+    marks = exam_marks(known, day)
+    values = reference_values(known, day, students=students, attendance=attendance, marks=marks, given=reference)
     columns = pd.concat(
         [
             attendance.assign(absence_change=attendance["absence_rate"] - _absence_before(known, students, day)),
-            _learning(known, students, day, values),
+            _learning(known, students, day, marks, values),
             _household(known, students, day),
             _enrolment(known, students, day),
             _school(students, values),
@@ -132,11 +133,12 @@ def _absence_before(known: Tables, students: pd.DataFrame, day: pd.Timestamp) ->
     return attendance_now(known, then, terms.end(earlier[0]))["absence_rate"].reindex(students.index)
 
 
-def _learning(known: Tables, students: pd.DataFrame, day: pd.Timestamp, reference: Reference) -> pd.DataFrame:
+def _learning(
+    known: Tables, students: pd.DataFrame, day: pd.Timestamp, marks: pd.DataFrame, reference: Reference
+) -> pd.DataFrame:
     terms = Terms.of(known)
     term = terms.at(day)
     recent = [*terms.before(term)[-1:], term]
-    marks = exam_marks(known, day)
     marks = marks[marks["student_id"].isin(students.index)]
     marks = marks.assign(place=reference.percentiles(marks))
     level = marks.groupby(["term", "student_id"])["place"].mean()

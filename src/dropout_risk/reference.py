@@ -106,7 +106,8 @@ def build_reference(tables: Tables, as_of: str | date | pd.Timestamp) -> Referen
     """
     day, known = to_day(as_of), cut(tables, as_of)
     students = at_risk(known, day)
-    return reference_values(known, day, students=students, attendance=attendance_now(known, students, day))
+    attendance, marks = attendance_now(known, students, day), exam_marks(known, day)
+    return reference_values(known, day, students=students, attendance=attendance, marks=marks)
 
 
 def attendance_now(known: Tables, students: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
@@ -123,14 +124,14 @@ def reference_values(
     *,
     students: pd.DataFrame,
     attendance: pd.DataFrame,
+    marks: pd.DataFrame,
     given: Reference | None = None,
 ) -> Reference:
-    """Return the reference from tables cut already, the students at risk and their attendance so far.
+    """Return the reference from tables cut already, the students at risk, their attendance so far and all marks.
 
     What `given` holds wins; only what it lacks is worked out, which for one school of a known county is nothing.
     """
     given = given or Reference(str(day.date()), {}, {})
-    marks = exam_marks(known, day)
     exams = {
         str(key): np.quantile(rows.dropna(), QUANTILES).round(6).tolist()
         for key, rows in marks["mark"].groupby(_exam_keys(marks))

@@ -199,6 +199,8 @@ def usable(tables: Tables, report: Report) -> tuple[Tables, pd.DataFrame]:
         raise TableError("\n".join(whole))
     errors = list(report.errors)
     good = _without_rows(tables, errors)
+    if not errors:  # so no row points at one that is refused
+        return good, _refused_rows(tables, errors)
     while orphans := _references(good):
         errors += orphans
         good = _without_rows(good, orphans)
