@@ -6,6 +6,7 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
@@ -27,6 +28,15 @@ the reasons for it. A risk is a reason to help, never a verdict; a person decide
 Every request needs a key, which reaches the students of its own school, county or province and no others. Of what is \
 sent, only the student ids, the places, the risks and their reasons are kept; names and ID numbers are not needed and \
 never kept. Every access to a child's data is written down."""
+
+_SILENT: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""FastAPI would tell whatever traces in this process the addresses, which may hold ids, and the texts of failures."""
 
 
 class _Service(FastAPI):
@@ -70,7 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     app = _Service(
         title="dropout-risk", version=__version__, description=DESCRIPTION,
-        docs_url=None, redoc_url=None, lifespan=_lifespan,
+        docs_url=None, redoc_url=None, lifespan=_lifespan, telemetry=_SILENT,
     )  # fmt: skip
     app.state.service = state = State(settings)
     for module in (score, targets, students, runs, about):
