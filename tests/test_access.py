@@ -29,6 +29,7 @@ def test_who_may_what() -> None:
     assert ALLOWED["auditor"].isdisjoint(LOOKS_AT_CHILDREN)
     assert {role for role in ROLES if "open_student" in ALLOWED[role]} == {"school", "county"}
     assert {role for role in ROLES if "read_audit" in ALLOWED[role]} == {"auditor"}
+    assert {role for role in ROLES if "read_metrics" in ALLOWED[role]} == {"auditor", "admin"}
 
 
 @pytest.mark.parametrize("role", ["auditor", "admin"])

@@ -7,6 +7,10 @@ from typing import Any
 
 import httpx2
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from service_builder import NO_MODEL, Service, assert_problem, new_service
 from starlette.testclient import TestClient
 
@@ -272,6 +276,17 @@ def test_pages_that_are_named_may_call_the_service() -> None:
         bad = service.http.options("/score", headers={**preflight, "origin": "https://c.example.org"})
         assert bad.status_code == 400
         assert "access-control-allow-origin" not in bad.headers
+
+
+def test_no_address_and_no_failure_is_traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else traces in this process: an address may hold the id of a student, a failure its record."""
+    traced = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(traced))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    with new_service(model=NO_MODEL) as service:
+        assert_problem(service.ask("county", "GET", "/students/G513425201001011328"), 404)
+    assert traced.get_finished_spans() == ()
 
 
 # What for --------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import httpx2
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, KeySet, OKPKey, RSAKey
-from service_builder import NO_MODEL, Service, assert_problem, new_service
+from service_builder import NEIGHBOUR, NO_MODEL, SCHOOL, Service, assert_problem, new_service, scored_by, small_roster
 
 from dropout_risk.errors import SettingsError
 from dropout_risk.service import tokens
@@ -162,6 +162,23 @@ def test_keys_of_the_service_count_beside_tokens(issuer: Issuer, service: Servic
     issuer.status = 500
     assert service.ask("county", "GET", "/runs").status_code == 200
     assert issuer.asked == 0
+
+
+def test_a_token_of_another_scope_does_not_get_what_the_same_person_was_told_before(issuer: Issuer) -> None:
+    def sent(**claims: Any) -> dict[str, str]:
+        return {"authorization": f"Bearer {issuer.token(**claims)}", "idempotency-key": "once"}
+
+    body = {"tables": small_roster(SCHOOL, NEIGHBOUR)}
+    wide = {ROLE_CLAIM: "school", SCOPE_CLAIM: [SCHOOL, NEIGHBOUR]}
+    narrow = {ROLE_CLAIM: "school", SCOPE_CLAIM: SCHOOL}
+    with new_service(oidc_issuer=ISSUER, oidc_audience=AUDIENCE, oidc_keys=issuer.url) as service:
+        first = scored_by(service.http.post("/score", json=body, headers=sent(**wide)))
+        assert first["scored"] == 8
+        assert scored_by(service.http.post("/score", json=body, headers=sent(**wide))) == first
+        again = service.http.post("/score", json=body, headers=sent(**narrow))
+        assert assert_problem(again, 422)["type"] == "/docs#OtherRequestError"
+        scores = service.http.get(f"/runs/{first['run_id']}/scores", headers=sent(**narrow)).json()
+        assert {row["school_id"] for row in scores["students"]} == {SCHOOL}
 
 
 # Who does not ----------------------------------------------------------------------------------------

@@ -224,6 +224,12 @@ def test_a_wrong_token_says_nothing_about_the_keys(wrong: str, sqlite: Database)
     assert str(caught.value) == keys._NOT_VALID
 
 
+@pytest.mark.parametrize("token", ["dr_a\0b_c", "dr_\0_", "\0", "dr_é_x", "dr_" + "a" * 300 + "_x", "dr_'; --_x"])
+def test_a_token_that_no_database_could_keep_is_wrong_and_no_trouble(token: str, database: Database) -> None:
+    with pytest.raises(SignInError):
+        Doorkeeper(database).admit(token)
+
+
 def test_repeated_failures_lock_the_key_and_the_place_they_come_from(database: Database) -> None:
     key, now = keys.create(database, "school", ["S1"]), datetime.now(UTC)
     door = Doorkeeper(database)

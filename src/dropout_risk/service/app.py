@@ -7,6 +7,7 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
@@ -34,6 +35,14 @@ _OF_MLFLOW = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # else a registry that is down is noticed after minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
+_SILENT: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""FastAPI would tell whatever traces in this process the addresses, which may hold ids, and the texts of failures."""
 
 
 class _Service(FastAPI):
@@ -77,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     app = _Service(
         title="dropout-risk", version=__version__, description=DESCRIPTION,
-        docs_url=None, redoc_url=None, lifespan=_lifespan,
+        docs_url=None, redoc_url=None, lifespan=_lifespan, telemetry=_SILENT,
     )  # fmt: skip
     app.state.service = state = State(settings)
     for module in (score, targets, students, runs, about):

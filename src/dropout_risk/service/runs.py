@@ -1,6 +1,5 @@
 """From a request to a run that is kept: scored within the caller's scope, written down, then answered."""
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from dropout_risk.service.bodies import Body
 from dropout_risk.service.callers import Caller
 from dropout_risk.service.models import Loaded
 from dropout_risk.service.scoring import Roster, Scored, answer, read_files, read_json, score_roster
+from dropout_risk.service.sealing import name_of, seal, unseal
 from dropout_risk.service.state import State
 from dropout_risk.store import runs as kept
 from dropout_risk.store.schema import Run
@@ -60,14 +60,15 @@ def score_and_answer(
     if key is None:
         _keep(state, caller, Made(run, scored, loaded))
         return _streamed(write(told, wanted), wanted)
-    packed = _packed(write(told, wanted))
+    sealed = seal(write(told, wanted), key)
+    replay = name_of(key), kept.Answer(digest, run.id, wanted, sealed)
     try:
-        _keep(state, caller, Made(run, scored, loaded), replay=(key, kept.Answer(digest, run.id, wanted, packed)))
+        _keep(state, caller, Made(run, scored, loaded), replay=replay)
     except StoreError:  # perhaps the same request, sent twice at once, was quicker
         if before := _given_before(state, caller, key, digest):
             return before
         raise
-    return _streamed(_unpacked(packed), wanted)
+    return _streamed(unseal(sealed, key), wanted)
 
 
 def score_and_keep(state: State, caller: Caller, loaded: Loaded, roster: Roster, digest: str) -> Made:
@@ -126,7 +127,7 @@ def _count(state: State, made: Made) -> None:
 
 
 def _given_before(state: State, caller: Caller, key: str, digest: str) -> Response | None:
-    before = kept.answer_of(state.database, caller.principal.subject, key)
+    before = kept.answer_of(state.database, caller.principal.subject, name_of(key))
     if before is None:
         return None
     if before.request_digest != digest:
@@ -138,19 +139,7 @@ def _given_before(state: State, caller: Caller, key: str, digest: str) -> Respon
     assert seen is not None  # an answer is kept with its run, which is the caller's own
     kept.note(state.database, caller.access(seen.run, students=seen.run.scored))
     wanted: Any = before.media_type
-    return _streamed(_unpacked(before.body), wanted, REPLAYED)
-
-
-def _packed(pieces: Iterator[bytes]) -> bytes:
-    packer = zlib.compressobj(1)
-    return b"".join([*map(packer.compress, pieces), packer.flush()])
-
-
-def _unpacked(packed: bytes) -> Iterator[bytes]:
-    unpacker = zlib.decompressobj()
-    for start in range(0, len(packed), 65536):
-        yield unpacker.decompress(packed[start : start + 65536])
-    yield unpacker.flush()
+    return _streamed(unseal(before.body, key), wanted, REPLAYED)
 
 
 def _streamed(pieces: Iterator[bytes], wanted: Format, headers: dict[str, str] | None = None) -> Response:

@@ -4,7 +4,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -76,7 +76,7 @@ class Settings:
     model: str = "models/demo"
     tracking_uri: str | None = None
     poll_seconds: int = 30
-    store: str = "sqlite:///dropout-risk.db"
+    store: str = field(default="sqlite:///dropout-risk.db", repr=False)  # its password is not for logs
     access: str = "keys"
     oidc_issuer: str | None = None
     oidc_audience: str | None = None

@@ -239,7 +239,8 @@ class Doorkeeper:
 def _parts(token: str) -> tuple[str, str]:
     """Return id and secret of a token; what is none gives an id that no key has."""
     parts = token.split("_", 2)
-    return (parts[1], parts[2]) if len(parts) == 3 and parts[0] == PREFIX else ("", token)
+    is_one = len(parts) == 3 and parts[0] == PREFIX and parts[1].isalnum()
+    return (parts[1], parts[2]) if is_one else ("", token)
 
 
 def _subjects(key_id: str, origin: str) -> dict[str, int]:

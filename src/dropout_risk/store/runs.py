@@ -24,7 +24,7 @@ _PSEUDONYM_SECRET = "pseudonyms"
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that was given to a request with an idempotency key; `body` is compressed with zlib."""
+    """An answer that was given to a request with an idempotency key; `body` is sealed with that key."""
 
     request_digest: str
     run_id: str

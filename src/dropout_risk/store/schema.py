@@ -140,7 +140,7 @@ class Replay(Base):
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     media_type: Mapped[str] = mapped_column(String(100))
     body: Mapped[bytes]
-    """Compressed with zlib."""
+    """Sealed with the idempotency key, of which `idempotency_key` is a digest."""
     at: Mapped[datetime] = mapped_column(index=True)
 
 
