@@ -404,7 +404,7 @@ def table(found: dict[tuple[str, str], Found], options: argparse.Namespace) -> T
 def main() -> int:
     """Run what the command line asks for; return the exit code."""
     options = parse(sys.argv[1:])
-    out = Console(width=max(150, Console().width))
+    out = Console(width=max(170, Console().width))
     libraries = ", ".join(f"{name} {library_version(name)}" for name in LIBRARIES)
     out.print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}; {libraries}")
     with tempfile.TemporaryDirectory() as name, Progress(console=Console(stderr=True)) as progress:

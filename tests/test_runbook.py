@@ -87,7 +87,7 @@ def test_who_follows_the_runbook_gets_what_it_promises(machine: Path) -> None:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
     script = blocks("sh").replace("8000", str(free_port()))
-    assert script.count("dropout-risk ") > 20
+    assert script.count("dropout-risk ") > 15
     done = follow(script, machine)
     log = (machine / "service.log").read_text("utf-8")
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}\n{log[-2000:]}"
@@ -129,6 +129,7 @@ def test_a_store_in_postgresql_is_copied_and_put_back(tmp_path: Path) -> None:
         who = Principal(key.id, "school", ("S1",))
         for _ in range(3):
             runs.note(database, Access(who, "read_runs", who.may("read_runs")))
+        pseudonym = runs.pseudonyms(database)("S1")
         script = blocks("sh postgresql")
         plain = {"STORE": full.replace("+psycopg", ""), "EMPTY_STORE": empty.replace("+psycopg", "")}
         done = follow(script, tmp_path, **plain)
@@ -136,7 +137,7 @@ def test_a_store_in_postgresql_is_copied_and_put_back(tmp_path: Path) -> None:
         assert "3 lines, all as they were written" in done.stdout
         restored = Database(empty)
         assert keys.Doorkeeper(restored).admit(key.token).scope == ("S1",)
-        assert runs.pseudonyms(restored)("S1") == runs.pseudonyms(database)("S1")
+        assert runs.pseudonyms(restored)("S1") == pseudonym
         for one in (database, restored):
             one.close()
 

@@ -284,20 +284,21 @@ def test_the_token_of_a_folder_is_the_digest_of_its_model(folder: Path, first: B
     assert model_token(folder) == second.digest
 
 
+@pytest.fixture(scope="module")
+def store(first: Bundle, second: Bundle, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store with two versions, the first of them the champion."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db"
+    log_model(first, tracking_uri=uri)
+    promote(tracking_uri=uri, override_why="a test")
+    log_model(second, tracking_uri=uri)
+    return uri
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning")
 class TestRegistry:
     """The life of a model in a real MLflow store."""
-
-    @pytest.fixture(scope="class")
-    def store(self, first: Bundle, second: Bundle, tmp_path_factory: pytest.TempPathFactory) -> str:
-        """A store with two versions, the first of them the champion."""
-        uri = f"sqlite:///{tmp_path_factory.mktemp('registry')}/mlflow.db"
-        log_model(first, tracking_uri=uri)
-        promote(tracking_uri=uri, override_why="a test")
-        log_model(second, tracking_uri=uri)
-        return uri
 
     @pytest.fixture(autouse=True)
     def champion_is_the_first(self, store: str) -> None:
@@ -362,15 +363,11 @@ class TestRegistry:
         assert models.trouble is None
 
     def test_a_champion_that_is_damaged_in_the_registry_is_not_used(
-        self, first: Bundle, second: Bundle, tmp_path: Path
+        self, store: str, first: Bundle, second: Bundle, tmp_path: Path
     ) -> None:
-        store = f"sqlite:///{tmp_path}/mlflow.db"
-        log_model(first, tracking_uri=store)
-        promote(tracking_uri=store, override_why="a test")
         models = Models(settings_for("models:/dropout-risk@champion", tmp_path, tracking_uri=store))
         assert models.refresh()
-        log_model(second, tracking_uri=store)
-        promote(tracking_uri=store, override_why="a test")
+        promote(tracking_uri=store, version="2", override_why="a test")
         mlflow = import_mlflow().MlflowClient(tracking_uri=store, registry_uri=store)
         location = mlflow.get_model_version_download_uri("dropout-risk", "2")
         kept = Path(location.removeprefix("file://")) / "artifacts" / "bundle" / "model.json"

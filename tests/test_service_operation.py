@@ -468,12 +468,9 @@ class Disk:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("may_mount", [True, False], ids=["full", "may not grow"])
 def test_a_full_disk_loses_nothing_and_the_service_goes_on_when_there_is_room_again(
-    may_mount: bool, roster: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    roster: dict[str, Any], tmp_path: Path
 ) -> None:
-    if not may_mount:
-        monkeypatch.setattr(shutil, "which", lambda _: None)
     with closing(Disk(tmp_path / "disk")) as disk:
         store = f"sqlite:///{disk.folder}/store.db"
         with running(tmp_path, store=store) as service, Load(service, roster) as load:

@@ -31,7 +31,8 @@ sent, only the student ids, the places, the risks and their reasons are kept; na
 never kept. Every access to a child's data is written down."""
 
 _OF_MLFLOW = {
-    "MLFLOW_CONFIGURE_LOGGING": "false",  # else it writes log lines of its own
+    "MLFLOW_CONFIGURE_LOGGING": "false",  # else it writes log lines of its own, and progress bars among them
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # else a registry that is down is noticed after minutes
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
