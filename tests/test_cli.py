@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -589,9 +588,7 @@ def test_both_gone_columns_are_named_at_once(run: Callable[..., Run], flat: Path
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A model registry that holds one challenger, the small county's model."""
     folder = tmp_path_factory.mktemp("registry")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow's own
-        log_model(trained().bundle, tracking_uri=f"sqlite:///{folder / 'runs.db'}")
+    log_model(trained().bundle, tracking_uri=f"sqlite:///{folder / 'runs.db'}")
     yield folder
     assert not list(folder.glob("mlruns")), "MLflow wrote outside its store"
 
@@ -604,7 +601,6 @@ def registry_run(run: Callable[..., Run], store: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # MLflow's own
 def test_the_gate_stops_a_model_of_a_small_county(registry_run: Callable[..., Run]) -> None:
     """58 students left there: too few to say that the model beats any rule. Exit code 5, and nothing is moved."""
     refused = registry_run("promote")
@@ -617,7 +613,6 @@ def test_the_gate_stops_a_model_of_a_small_county(registry_run: Callable[..., Ru
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # MLflow's own
 def test_an_override_needs_a_reason_and_keeps_it(registry_run: Callable[..., Run], store: Path, county: Path) -> None:
     assert registry_run("promote", "--override").code == 2
     why = "试点县，人工复核名单"
@@ -634,7 +629,6 @@ def test_an_override_needs_a_reason_and_keeps_it(registry_run: Callable[..., Run
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # MLflow's own
 def test_gate_settings_that_a_small_county_meets(registry_run: Callable[..., Run], tmp_path: Path) -> None:
     gate = tmp_path / "gate.toml"
     gate.write_text("[gate]\nmin_eventz = 3\nmin_coverage = 7\n", "utf-8")
@@ -643,7 +637,6 @@ def test_gate_settings_that_a_small_county_meets(registry_run: Callable[..., Run
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # MLflow's own
 def test_train_track_promote_score(training: Run, run: Callable[..., Run], county: Path, tmp_path: Path) -> None:
     """Three processes hand the model on through the registry; what else it holds does not get in the way."""
     assert training.code == 0, training.err
