@@ -129,6 +129,7 @@ def test_without_heterogeneity_the_spreads_fall_to_what_is_assumed_or_below():
     assert np.mean([np.sqrt(backtest.school_variance()) for backtest in backtests]) < 0.8 * SCHOOL_SD
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_shocks_of_schools_and_terms_are_seen():
     backtests = [Backtest.of(*past(30_000, schools=60, school_sd=0.5, seed=seed)) for seed in range(8)]
@@ -215,6 +216,7 @@ def test_the_same_seed_gives_the_same_draws():
     assert (first != other).any()
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 @pytest.mark.parametrize("school_sd", [0.0, 0.4])
 def test_the_interval_holds_the_truth_when_terms_and_schools_differ(school_sd):
@@ -235,6 +237,7 @@ def test_the_interval_holds_the_truth_when_terms_and_schools_differ(school_sd):
     assert np.mean(widths) < 0.5
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_the_benchmark_runs_and_its_intervals_hold_on_a_few_counties():
     path = Path(__file__).parents[1] / "benchmarks" / "list_coverage.py"

@@ -91,6 +91,7 @@ def mask(text: str) -> list[str]:
     return [re.sub(r"[\d.,+−–-]+", "#", line).rstrip() for line in text.splitlines()]
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_readme_shows_the_real_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner

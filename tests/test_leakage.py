@@ -178,6 +178,7 @@ def test_terms_to_come_change_nothing(county, clean, model):
 # --- outcomes -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("change", ["planted", *(pytest.param(c, marks=pytest.mark.slow) for c in list(CHANGES)[:3])])
 def test_later_terms_change_nothing_in_earlier_cohorts(county, change):
     known_by = term_end(SPRING) + pd.Timedelta(days=30)  # then the outcomes of the autumn cohort are in

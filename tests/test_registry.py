@@ -461,12 +461,7 @@ def store(tmp_path_factory):
 class TestStore:
     """One real MLflow store on SQLite for all; every test registers under a name of its own."""
 
-    pytestmark = [
-        pytest.mark.slow,
-        # MLflow 3.17 under SQLAlchemy 2.1 and pandas 3, on creating a store and on reading an example.
-        pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
-        pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
-    ]
+    pytestmark = pytest.mark.slow
 
     @pytest.fixture(autouse=True)
     def elsewhere(self, tmp_path, monkeypatch):
@@ -770,8 +765,6 @@ class TestStore:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning")
 def test_without_settings_the_store_is_in_the_working_directory(sound_bundle, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -339,6 +339,7 @@ def shown_for_true(risk: np.ndarray, truth: np.ndarray) -> float:
     return risk[top].mean() / truth[top].mean()
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_a_naive_refit_gets_worse_and_a_guarded_one_does_not():
     """Three worlds, paired: what each way of learning says of the risk without help in the term to come."""

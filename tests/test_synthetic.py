@@ -95,6 +95,7 @@ def assert_is_consistent(tables: Tables) -> None:
         assert pd.MultiIndex.from_frame(rows[["student_id", "term"]]).isin(on_roll).all()
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
@@ -443,6 +444,7 @@ def follow_grade_7(tables: Tables) -> tuple[float, float, float]:
     return in_7 / len(first), in_8 / (len(first) - in_7), (in_7 + in_8) / len(first)
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_junior_pupils_leave_at_the_published_rates():
     counties = [make_county(24_000, counties=24, grades=(7, 9), terms=4, seed=k, daily=False) for k in range(5)]
@@ -468,6 +470,7 @@ def test_junior_pupils_match_the_published_aggregates(junior_rows):
     assert 0.82 < roc_auc_score(rows["leaves"], rows["risk"]) < 0.86
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_primary_pupils_leave_less_and_grade_6_leaks():
     tables = make_county(60_000, counties=24, terms=4, seed=3, daily=False)
@@ -494,6 +497,7 @@ def test_given_the_risk_no_fact_tells_more_about_the_outcome(junior_rows, fact):
     assert abs(np.sum(surprise * value)) < 4 * spread
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 4])
 def test_no_model_beats_the_oracle(seed):
@@ -514,6 +518,7 @@ def test_no_model_beats_the_oracle(seed):
     assert average_precision_score(y[future], guess) < average_precision_score(y[future], truth) - 0.05
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_shift_moves_the_base_rate():
     rates = [make_county(20_000, counties=8, shift=s, daily=False).oracle["leaves"].mean() for s in (0, -1.2, -2.5)]

@@ -179,6 +179,7 @@ def test_the_frozen_benchmark_is_of_rows_before_anybody_was_helped(seen):
     assert found["top_tenth"]["observed"] == pytest.approx(learned.y[learned.term == last][highest].mean(), abs=0.03)
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 def test_later_terms_add_no_row_to_the_frozen_benchmark(seen):
     """A term less of the same county: the benchmark is of the same students in the same term."""
