@@ -637,6 +637,7 @@ def test_a_model_of_other_features_is_told_and_the_service_lives(flat_bundle: Bu
     without_a_model(str(save_bundle(other, tmp_path / "model")), "other features")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning")  # in MLflow
 def test_an_address_that_is_no_model_is_told_and_the_service_lives(tmp_path: Path) -> None:
     without_a_model("models:/x@y@z", "is no model", tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pandas as pd
 import pytest
 from openpyxl import load_workbook
 from service_builder import (
@@ -404,6 +405,36 @@ def test_refused_rows_stand_in_the_tables_too(accept: str, world: World) -> None
     assert len(rows) == 8
     assert {row["student_id"] for row in refused} == set(students_of(FAR))
     assert not any(row["risk"] or row["band"] or row["rank"] for row in refused)
+
+
+def test_the_place_of_a_refused_row_is_that_in_the_file_that_was_sent(world: World) -> None:
+    roster = small_roster(SCHOOL, FAR)
+    files = [
+        ("file", (f"{name}.csv", pd.DataFrame(rows).to_csv(index=False).encode("utf-8-sig")))
+        for name, rows in roster.items()
+        if rows
+    ]
+    answer = scored_by(world.ask("school", "POST", "/score", files=files, data={"lang": "en"}))
+    assert answer["scored"] == 4
+    assert {(row["file"], row["row"]) for row in answer["refused"]} == {
+        ("enrolments.csv", place + 1) for place in places_of(roster, FAR)
+    }
+    assert by_student(answer) == by_student(world.service.score("school", small_roster(SCHOOL), lang="en"))
+
+
+def test_what_a_roster_brings_is_text_wherever_it_is_shown(world: World) -> None:
+    script, formula = "<script>alert(1)</script>", '=HYPERLINK("http://example.org")'
+    roster = Roster(json.loads(json.dumps(small_roster(SCHOOL))))
+    for row in roster["enrolments"]:
+        row["class_id"] = script if row["student_id"] == students_of(SCHOOL)[0] else formula
+    run = world.service.score("school", roster)["run_id"]
+    page = world.ask("school", "GET", f"/students/{students_of(SCHOOL)[0]}", headers={"accept": HTML})
+    assert "&lt;script&gt;" in page.text
+    assert script not in page.text
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    table = world.ask("school", "GET", f"/runs/{run}/scores", headers={"accept": CSV}).text
+    cells = {row["class_id"] for row in csv.DictReader(io.StringIO(table.removeprefix("\ufeff")))}
+    assert cells == {script, f"'{formula}"}
 
 
 def claiming(roster: Roster, **counties: str) -> Roster:

@@ -22,14 +22,6 @@ from dropout_risk.service.schemas import Problem, ScoreRequest, TargetsRequest
 from dropout_risk.service.settings import Settings, load_settings
 from dropout_risk.service.state import State
 
-DESCRIPTION = """\
-Send the roster of a school and get, for each student, the risk of leaving school in the next term, its band and \
-the reasons for it. A risk is a reason to help, never a verdict; a person decides.
-
-Every request needs a key, which reaches the students of its own school, county or province and no others. Of what is \
-sent, only the student ids, the places, the risks and their reasons are kept; names and ID numbers are not needed and \
-never kept. Every access to a child's data is written down."""
-
 _OF_MLFLOW = {
     "MLFLOW_CONFIGURE_LOGGING": "false",  # else it writes log lines of its own, and progress bars among them
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -44,6 +36,14 @@ _SILENT: TelemetryConfig = {
     "auto_configure": False,
 }
 """FastAPI would tell whatever traces in this process the addresses, which may hold ids, and the texts of failures."""
+
+DESCRIPTION = """\
+Send the roster of a school and get, for each student, the risk of leaving school in the next term, its band and \
+the reasons for it. A risk is a reason to help, never a verdict; a person decides.
+
+Every request needs a key, which reaches the students of its own school, county or province and no others. Of what is \
+sent, only the student ids, the places, the risks and their reasons are kept; names and ID numbers are not needed and \
+never kept. Every access to a child's data is written down."""
 
 
 class _Service(FastAPI):

@@ -53,7 +53,7 @@ _BODIES: dict[str, Any] = {
 )
 async def score(
     request: Request,
-    caller: Annotated[Caller, allowed("score")],  # before the body: who may not score has none of it read
+    caller: Annotated[Caller, allowed("score")],
     body: AnyBody,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
