@@ -101,17 +101,12 @@ def seen():
     return learned, touched
 
 
-SLOW = pytest.mark.slow
-
-
 def treated(treatment):
     return trained("helped") if treatment == "exclude" else trained("helped", treatment=treatment)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "treatment", ["exclude", pytest.param("weight", marks=SLOW), pytest.param("audit", marks=SLOW)]
-)
+@pytest.mark.parametrize("treatment", ["exclude", "weight", "audit"])
 def test_helped_rows_teach_what_the_treatment_says(treatment, seen):
     learned, touched = seen
     found = treated(treatment).assessment.to_dict()["help"]
@@ -139,6 +134,7 @@ def test_the_treatment_changes_the_model():
     assert not np.allclose(risks["exclude"], risks["weight"])
 
 
+@pytest.mark.slow
 def test_exclude_is_the_default_and_since_when_is_said(help_day):
     made = trained("helped").assessment.to_dict()
     assert made["help"]["treatment"] == "exclude"
@@ -148,7 +144,8 @@ def test_exclude_is_the_default_and_since_when_is_said(help_day):
     assert any(str(first.date()) in note["zh"] and str(first.date()) in note["en"] for note in notes)
 
 
-@pytest.mark.parametrize("treatment", ["exclude", pytest.param("audit", marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("treatment", ["exclude", "audit"])
 def test_helped_and_others_are_judged_apart_by_their_own_rows(treatment, seen):
     learned, touched = seen
     made = treated(treatment).assessment

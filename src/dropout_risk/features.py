@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from dropout_risk.asof import Terms, at_risk, attendance_between, cut, to_day
+from dropout_risk.asof import Terms, at_risk, attendance_between, cut, is_among, to_day
 from dropout_risk.descriptions import FEATURES
 from dropout_risk.reference import (
     SCHOOL_COLUMNS,
@@ -139,7 +139,7 @@ def _learning(
     terms = Terms.of(known)
     term = terms.at(day)
     recent = [*terms.before(term)[-1:], term]
-    marks = marks[marks["student_id"].isin(students.index)]
+    marks = marks[is_among(marks["student_id"], students.index)]
     marks = marks.assign(place=reference.percentiles(marks))
     level = marks.groupby(["term", "student_id"])["place"].mean()
     subject = marks.groupby(["term", "student_id", "subject"])["place"].mean()

@@ -18,6 +18,7 @@ from dropout_risk.asof import (
     cut,
     event_dates,
     in_order,
+    is_among,
     latest,
     school_days,
     to_day,
@@ -244,13 +245,13 @@ def _registrations(known: Tables, students: pd.Index, window: list[str]) -> pd.D
     """Return the registrations of `students` in the terms of `window`, indexed by student_id."""
     enrolments = known.get_frame("enrolments")
     rows = enrolments.assign(enrolled_on=event_dates(known, "enrolments"))
-    return rows[rows["term"].isin(window) & rows["student_id"].isin(students)].set_index("student_id")
+    return rows[rows["term"].isin(window) & is_among(rows["student_id"], students)].set_index("student_id")
 
 
 def _changes_after(known: Tables, students: pd.Index, day: pd.Timestamp, end: pd.Timestamp) -> pd.DataFrame:
     """Return the status changes of `students` by `end` that were not known or not settled on `day`."""
     changes = in_order(known.get_frame("status_changes"))
-    changes = changes[changes["student_id"].isin(students) & (changes["date"] <= end)]
+    changes = changes[is_among(changes["student_id"], students) & (changes["date"] <= end)]
     is_open_transfer = (changes["change"] == "transfer_out") & (
         changes["arrival_date"].isna() | (changes["arrival_date"] > day)
     )
@@ -260,7 +261,7 @@ def _changes_after(known: Tables, students: pd.Index, day: pd.Timestamp, end: pd
 def _is_silent(known: Tables, students: pd.DataFrame, term: str, *, registered: pd.Series) -> pd.Series:
     """Return whether the student's school handed in no register and was not merged into other schools."""
     enrolments = known.get_frame("enrolments")
-    reports = students["school_id"].isin(enrolments.loc[enrolments["term"] == term, "school_id"])
+    reports = students["school_id"].isin(enrolments.loc[enrolments["term"] == term, "school_id"].unique())
     found = registered.groupby(students["school_id"]).transform("mean")
     return ~reports & (found < REGISTERED_ELSEWHERE)
 
@@ -286,7 +287,7 @@ def _add_absence_runs(
         start = max(terms.start(term), day + pd.Timedelta(days=1))
         if start > terms.end(term):
             continue
-        here = enrolments[(enrolments["term"] == term) & enrolments["student_id"].isin(students.index)]
+        here = enrolments[(enrolments["term"] == term) & is_among(enrolments["student_id"], students.index)]
         here = here.set_index("student_id")
         matrix = attendance_matrix(known, here, start=start, end=terms.end(term))
         longest, current = runs(matrix.has(UNEXCUSED), ~matrix.reported)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dropout_risk.asof import Terms, at_risk, county_of_schools, cut, to_day
+from dropout_risk.asof import Terms, at_risk, county_of_schools, cut, is_among, to_day
 from dropout_risk.attendance import term_attendance
 from dropout_risk.labels import PRESETS, register_outcomes
 from dropout_risk.schema import Tables
@@ -172,7 +172,7 @@ def _exam_keys(marks: pd.DataFrame) -> pd.Series:
 def poverty_levels(known: Tables, students: pd.Index, day: pd.Timestamp) -> pd.Series:
     """Return the poverty level of each student on the day of the cut: NaN without any household record."""
     rows = known.get_frame("households").sort_values("valid_from", na_position="first")
-    rows = rows[rows["student_id"].isin(students)]
+    rows = rows[is_among(rows["student_id"], students)]
     level = rows["poverty"].astype("str").map(POVERTY_LEVELS)
     level = level.mask(rows["valid_to"] < day, 0.0)
     newest = ~rows["student_id"].duplicated(keep="last")
