@@ -86,7 +86,8 @@ def test_who_follows_the_runbook_gets_what_it_promises(machine: Path) -> None:
     for program in ("curl", "tar", "sha256sum", "bash"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
-    script = blocks("sh").replace("8000", str(free_port()))
+    # One process starts sooner than two; what several do is tested with the operation of the service.
+    script = blocks("sh").replace("8000", str(free_port())).replace("--workers 2", "--workers 1")
     assert script.count("dropout-risk ") > 15
     done = follow(script, machine)
     log = (machine / "service.log").read_text("utf-8")
