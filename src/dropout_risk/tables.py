@@ -30,6 +30,7 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, Pass
 from dropout_risk.coercion import Notes, clean, coerce_column, coerce_frame, fold, to_text
 from dropout_risk.errors import SettingsError, TableError
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES, Problem, Source, Table, Tables
+from dropout_risk.workbooks import MAX_CELLS, fault_of_workbook
 
 ROSTER = "roster"
 """What a wide register export (学籍导出), one row a student, is called among the tables."""
@@ -39,7 +40,6 @@ ROSTER_TABLES = ("students", "enrolments", "households")
 
 _ROSTER_WORDS = ("roster", "名册", "学籍导出")
 _HEADER_ROWS = 20  # titles and notes above the header never take more rows
-_MAX_CELLS = 50_000_000  # a single cell at the far end of a sheet makes it as large as the memory
 _TOTAL = re.compile(r"(合计|总计|小计|(grand|sub)?total)[:：]?")
 _CODES_UNDER = {  # under these headers 1 and 2 do not mean yes and no
     "就读方式": {"1": "走读", "2": "住校"},
@@ -381,8 +381,11 @@ def _read_parquet(path: Path) -> list[_Sheet]:
 
 
 def _read_workbook(path: Path) -> list[_Sheet]:
+    content = _bytes(path)
+    if fault := fault_of_workbook(content):
+        raise TableError(f"{path.name}: {fault}")
     try:
-        with CalamineWorkbook.from_filelike(io.BytesIO(_bytes(path))) as book:
+        with CalamineWorkbook.from_filelike(io.BytesIO(content)) as book:
             titles = [meta.name for meta in book.sheets_metadata if meta.typ == SheetTypeEnum.WorkSheet]
             grids = {title: _grid(path.name, book.get_sheet_by_name(title)) for title in titles}
     except PasswordError as error:
@@ -403,13 +406,15 @@ def _read_workbook(path: Path) -> list[_Sheet]:
 
 
 def _grid(file: str, sheet: CalamineSheet) -> pd.DataFrame:
-    if sheet.total_height * sheet.total_width > _MAX_CELLS:
-        raise TableError(
-            f"{file}: sheet {sheet.name} reaches over {sheet.total_height:,} rows and {sheet.total_width:,} columns; "
-            "delete the cells far below or to the right of the table, or save it as CSV."
-        )
     rows = [["" if cell is None else to_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
-    for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():
+    merged = sheet.merged_cell_ranges or ()
+    down, across = range(len(rows)), range(len(rows[0]) if rows else 0)
+    if (
+        sum(len(down[top : low + 1]) * len(across[left : right + 1]) for (top, left), (low, right) in merged)
+        > MAX_CELLS
+    ):
+        raise TableError(f"{file}: the merged cells of sheet {sheet.name} lie upon each other; save it as CSV.")
+    for (top, left), (bottom, right) in merged:
         for row in rows[top : bottom + 1]:
             row[left : right + 1] = rows[top][left : left + 1] * len(row[left : right + 1])
     return pd.DataFrame(rows, dtype="str")
@@ -431,6 +436,9 @@ _READERS: dict[str, Callable[[Path], list[_Sheet]]] = {
     ".xlsx": _read_workbook,
     ".xls": _read_workbook,
 }
+
+READ_SUFFIXES = tuple(_READERS)
+"""Endings of the files that are read."""
 
 
 # ------------------------------------------------------------------------------------ which table, which header

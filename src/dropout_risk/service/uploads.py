@@ -1,8 +1,6 @@
 """Files that schools export, as a form or as one Parquet file: checked for size before they are read."""
 
-import io
 import tempfile
-import zipfile
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +14,14 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from dropout_risk.errors import TableError
 from dropout_risk.schema import Tables
-from dropout_risk.tables import read_tables
+from dropout_risk.tables import READ_SUFFIXES, read_tables
+from dropout_risk.workbooks import MAX_UNPACKED_BYTES
+
+SETTINGS = ("as_of", "lang", "reasons", "term")
+"""What may be said beside the files, as fields of the form or in the address."""
 
 MAX_FILES = 20
 MAX_FIELDS = 20
-MAX_UNPACKED_BYTES = 500_000_000
-"""Most bytes that a workbook or a Parquet file may unpack to."""
-MAX_RATIO = 200
-"""Most bytes that a workbook may unpack to for each byte it has: above it, it is made to do harm."""
-
-SUFFIXES = (".csv", ".txt", ".xlsx", ".xls", ".ods", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -51,15 +47,28 @@ async def read_form(headers: Headers, body: bytes) -> Form:
         yield body
 
     try:
-        parser = MultiPartParser(headers, stream(), max_files=MAX_FILES, max_fields=MAX_FIELDS)
+        parser = _Parser(headers, stream(), max_files=MAX_FILES, max_fields=MAX_FIELDS)
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
-        said = getattr(error, "message", "it has no boundary")
+        said = getattr(error, "message", "it has no boundary").rstrip(".")
         raise HTTPException(400, f"The form cannot be read: {said}. Send it as multipart/form-data.") from None
+    if not parser.ended:
+        await form.close()
+        raise HTTPException(400, "The form ends in the middle, so that a file may be missing; send it again.")
     try:
         return await _taken_apart(form)
     finally:
         await form.close()
+
+
+class _Parser(MultiPartParser):
+    """Parser that also tells whether the last boundary has come; without it the last file is lost in silence."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        """Note that the last boundary has come."""
+        self.ended = True
 
 
 async def _taken_apart(form: FormData) -> Form:
@@ -67,7 +76,7 @@ async def _taken_apart(form: FormData) -> Form:
     fields: dict[str, str] = {}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            own = Path((value.filename or "").replace("\\", "/")).name.strip(". ")
+            own = Path((value.filename or "").replace("\\", "/")).name.strip(". ~$")
             if not own or not own.isprintable() or len(own.encode()) > 200:
                 raise TableError("A file of the form has no name that can be used; send it with its own file name.")
             if own in files:
@@ -103,25 +112,12 @@ def tables_of(files: Mapping[str, bytes], *, term: str | None = None) -> Tables:
 
 def _fault_of(name: str, content: bytes) -> str | None:
     suffix = Path(name).suffix.lower()
-    if suffix not in SUFFIXES:
-        return f"{name}: files of this kind are not read; send {', '.join(SUFFIXES)}."
+    if suffix not in READ_SUFFIXES:
+        return f"{name}: files of this kind are not read; send {', '.join(READ_SUFFIXES)}."
     if not content:
         return f"{name}: the file is empty."
-    if suffix in (".xlsx", ".ods"):
-        return _fault_of_workbook(name, content)
     if suffix == ".parquet":
         return _fault_of_parquet(name, content)
-    return None
-
-
-def _fault_of_workbook(name: str, content: bytes) -> str | None:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as book:
-            unpacked = sum(entry.file_size for entry in book.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return None  # an .xls under another name, or damaged: the reader of workbooks says which
-    if unpacked > MAX_UNPACKED_BYTES or unpacked > MAX_RATIO * len(content):
-        return f"{name}: the workbook unpacks to {unpacked:,} bytes, which is too much; send it as CSV."
     return None
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from dropout_risk.errors import StoreError
 from dropout_risk.service import scoring
@@ -47,7 +47,7 @@ def ready(request: Request) -> Response:
     return JSONResponse(told)
 
 
-@router.get("/metrics", summary="Figures for monitoring", responses={200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", summary="Figures for monitoring", response_class=PlainTextResponse)
 def metrics(request: Request) -> Response:
     """Return counts, times, the age of the model and how far the students have moved from those in training."""
     state = state_of(request)

@@ -12,7 +12,7 @@ from dropout_risk.service import examples
 from dropout_risk.service.answers import MEDIA_TYPES, format_of
 from dropout_risk.service.bodies import FORM, JSON, PARQUET, AnyBody
 from dropout_risk.service.callers import Caller, allowed
-from dropout_risk.service.described import form_schema, problems, ref
+from dropout_risk.service.described import form_schema, problems, ref, settings_in_address
 from dropout_risk.service.runs import score_and_answer
 from dropout_risk.service.schemas import ScoreAnswer
 from dropout_risk.service.state import state_of
@@ -49,12 +49,12 @@ _BODIES: dict[str, Any] = {
         200: {"content": _ANSWERS},
         **problems(400, 401, 403, 406, 408, 413, 415, 422, 429, 500, 503),
     },
-    openapi_extra={"requestBody": {"required": True, "content": _BODIES}},
+    openapi_extra={"parameters": settings_in_address(), "requestBody": {"required": True, "content": _BODIES}},
 )
 async def score(
     request: Request,
-    body: AnyBody,
     caller: Annotated[Caller, allowed("score")],
+    body: AnyBody,
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Return the risk, the band and the reasons of every student at risk, highest risk first.

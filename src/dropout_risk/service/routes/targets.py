@@ -33,7 +33,7 @@ _COLUMNS = ("pseudonym", "school_id", "county_id", "class_id", "grade", "risk", 
     responses=problems(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503),
     openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": ref("TargetsRequest")}}}},
 )
-async def targets(request: Request, body: JsonBody, caller: Annotated[Caller, allowed("list")]) -> Response:
+async def targets(request: Request, caller: Annotated[Caller, allowed("list")], body: JsonBody) -> Response:
     """Return the students within your scope with the highest risk, as many as can be supported, by pseudonym.
 
     `expected` says how many of them would leave without help, as far as past lists tell, with intervals. Equal risks
