@@ -568,7 +568,7 @@ def _grades_from_entry_years(grades: pd.Series, raw: pd.DataFrame, stages: pd.Se
     """Replace 2019级(2)班 by the grade, where the term and the stage of the school say which it is."""
     if not is_text_dtype(grades.dtype) and grades.dtype != object:
         return grades
-    parts = grades.astype("str").map(fold, na_action="ignore").str.extract(_ENTRY_YEAR)
+    parts = grades.astype("str").map(fold, na_action="ignore").astype("str").str.extract(_ENTRY_YEAR)
     rows = parts["year"].notna()
     if not rows.any() or "term" not in raw:
         return grades
