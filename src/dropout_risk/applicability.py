@@ -130,9 +130,11 @@ def _stale(tables: Tables, students: pd.Index, day: pd.Timestamp, max_days: int)
     attendance = attendance[attendance["date"] <= day]
     school = roll(tables, day)["school_id"]
     newest = attendance.groupby("student_id", observed=True)["date"].max()
-    last = newest.groupby(school.reindex(newest.index).astype(object)).max()
+    last: pd.Series[pd.Timestamp] = newest.groupby(school.reindex(newest.index).astype(object)).max()
+    if last.empty:
+        return last
     of_student = school.reindex(students).astype(object).map(last)
-    return of_student[(day - of_student).dt.days > max_days] if len(last) else of_student.iloc[:0]
+    return of_student[(day - of_student).dt.days > max_days]
 
 
 def _unsupported_grade(grade: float, grades: Collection[int]) -> Withheld:

@@ -58,3 +58,17 @@ def settings_in_address() -> list[dict[str, Any]]:
         }
         for name, schema in _SETTINGS.items()
     ]
+
+
+def links(**run_id: str) -> dict[str, Any]:
+    """Return where an answer leads, for the links of the OpenAPI document.
+
+    Parameters
+    ----------
+    run_id
+        By name of an operation, where in the answer the run stands that it takes.
+    """
+    return {
+        operation: {"operationId": operation, "parameters": {"run_id": f"$response.body#{place}"}}
+        for operation, place in run_id.items()
+    }

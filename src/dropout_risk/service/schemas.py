@@ -4,11 +4,12 @@ The envelope is strict. The cells of the tables are not: they are read as those 
 bad cell costs one row.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from dropout_risk.descriptions import Lang
 from dropout_risk.explanation import Reason
@@ -79,13 +80,21 @@ Columns = dict[str, list[Any]]
 """A table as columns, which large rosters are quicker in."""
 
 
+def _as_written(day: object) -> object:
+    """Refuse a moment as a number, which pydantic would read as a day of 1970 or later."""
+    if day is not None and not (isinstance(day, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", day, re.ASCII)):
+        raise ValueError("a day is written as 2022-07-08")
+    return day
+
+
 class ScoreRequest(BaseModel):
     """A roster to score: `tables` for a county model, `rows` for a model of somebody's own table."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    as_of: date | None = Field(
-        None, description="The day whose knowledge counts; without it the end of the newest term with enrolments."
+    as_of: Annotated[date | None, Field(strict=False), BeforeValidator(_as_written)] = Field(
+        None,
+        description="The day whose knowledge counts; without it the end of the newest term with enrolments, or today.",
     )
     lang: Lang = Field("zh", description="Language of reasons and messages.")
     reasons: int = Field(5, ge=1, le=10, description="How many reasons per student, at most.")

@@ -159,7 +159,10 @@ def checked(model: type[Request], body: bytes) -> Request:
 
 
 def _rows_error(found: Sequence[ErrorDetails]) -> RowsError:
-    problems = [{**_place(fault["loc"]), "message": f"{fault['msg']}."} for fault in found[:MAX_PROBLEMS]]
+    problems = [
+        {**_place(fault["loc"]), "message": f"{fault['msg'].removeprefix('Value error, ')}."}
+        for fault in found[:MAX_PROBLEMS]
+    ]
     return RowsError("The request is not as /docs describes it; see problems.", problems)
 
 

@@ -1,5 +1,6 @@
 """Files that schools export, as a form or as one Parquet file: checked for size before they are read."""
 
+import re
 import tempfile
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
@@ -45,16 +46,15 @@ async def read_form(headers: Headers, body: bytes) -> Form:
 
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
+        if not parser.ended:
+            raise MultiPartException("it ends in the middle, so that a file may be missing; send it again")
 
+    parser = _Parser(headers, stream(), max_files=MAX_FILES, max_fields=MAX_FIELDS)
     try:
-        parser = _Parser(headers, stream(), max_files=MAX_FILES, max_fields=MAX_FIELDS)
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
         said = getattr(error, "message", "it has no boundary").rstrip(".")
         raise HTTPException(400, f"The form cannot be read: {said}. Send it as multipart/form-data.") from None
-    if not parser.ended:
-        await form.close()
-        raise HTTPException(400, "The form ends in the middle, so that a file may be missing; send it again.")
     try:
         return await _taken_apart(form)
     finally:
@@ -137,6 +137,6 @@ def _fault_of_parquet(name: str, content: bytes) -> str | None:
 def settings_of(fields: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings among the fields of a form, for `ScoreRequest` to check; a number that is none stays text."""
     settings: dict[str, Any] = {name: value for name, value in fields.items() if value != ""}
-    if (count := settings.get("reasons", "")).isdecimal() and len(count) < 4:
+    if re.fullmatch("[0-9]{1,3}", count := settings.get("reasons", "")):
         settings["reasons"] = int(count)
     return settings

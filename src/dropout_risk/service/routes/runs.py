@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from dropout_risk.plain import plain
 from dropout_risk.service.answers import MEDIA_TYPES, format_of, write
 from dropout_risk.service.callers import Caller, allowed
-from dropout_risk.service.described import WRITTEN, problems
+from dropout_risk.service.described import WRITTEN, links, problems
 from dropout_risk.service.problems import NotFoundError
 from dropout_risk.service.schemas import RunAnswer, RunsAnswer
 from dropout_risk.service.scoring import DISCLAIMER
@@ -21,9 +21,14 @@ router = APIRouter()
 
 RunId = Annotated[str, Path(description="Id of a run.", pattern=WRITTEN, max_length=64)]
 
+_LINKS: dict[str, Any] = links(show_run="/runs/0/run_id", export_scores="/runs/0/run_id")
+
 
 @router.get(
-    "/runs", summary="List the runs", response_model=RunsAnswer, responses=problems(401, 403, 422, 429, 500, 503)
+    "/runs",
+    summary="List the runs",
+    response_model=RunsAnswer,
+    responses={200: {"links": _LINKS}, **problems(401, 403, 422, 429, 500, 503)},
 )
 def list_runs(
     request: Request,
