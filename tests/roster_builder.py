@@ -60,7 +60,7 @@ def small_roster(per_school: int = 12, schools: int = 2) -> Tables:
     frames["calendar"] = calendar[calendar["date"] >= first]
     frames["schools"] = tables["schools"][tables["schools"]["school_id"].isin(places)]
     frames["terms"] = terms
-    return Tables({name: frames[name].reset_index(drop=True) for name in TABLES if name in frames})
+    return Tables({name: frames[name].reset_index(drop=True) for name in TABLES if len(frames.get(name, ()))})
 
 
 # As JSON ----------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 import pytest
 from county_builder import AUTUMN, SPRING, TERM_DAYS, build_tables, enrol, term_end
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from roster_builder import as_records, settings
+from roster_builder import as_records
+from roster_builder import settings as service_settings
 from starlette.testclient import TestClient
 from trained_county import junior, trained
 
@@ -73,6 +74,8 @@ def test_a_grade_that_is_not_known_is_none_that_was_learned() -> None:
 # ---------------------------------------------------------------------------------------- attendance
 
 
+@pytest.mark.slow
+@settings(max_examples=20)
 @given(age=st.integers(0, 200), limit=st.integers(1, 200))
 def test_attendance_that_is_too_old_withholds_its_school_and_no_other(age: int, limit: int) -> None:
     tables = two_schools(attendance=attended("a", DAY - pd.Timedelta(days=age)) + attended("b", DAY))
@@ -101,12 +104,14 @@ def test_a_school_without_any_attendance_is_judged_by_its_coverage_alone() -> No
 # ---------------------------------------------------------------------------------------- coverage
 
 
-@given(least=st.floats(0, 1))
+@pytest.mark.parametrize("least", [0.0, 0.2, 0.5, 0.8, 1.0])
 def test_who_has_too_few_features_recorded_gets_no_score(least: float) -> None:
     tables = two_schools()
     X = build_features(tables, DAY)
+    X.loc["b", X.columns[:4]] = 0.0
     expected = {student for student, share in X.notna().mean(axis=1).items() if share < least}
     assert set(withheld(tables, X, DAY, Limits(min_coverage=least))) == expected
+    assert len(expected) == {0.0: 0, 0.2: 1, 0.5: 2, 0.8: 2, 1.0: 2}[least]
 
 
 def test_the_first_reason_that_holds_is_told() -> None:
@@ -155,7 +160,7 @@ def test_a_day_in_no_term_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    with TestClient(create_app(settings())) as client:
+    with TestClient(create_app(service_settings())) as client:
         yield client
 
 
@@ -214,7 +219,7 @@ def test_a_student_of_whom_too_little_is_known_gets_the_reason_and_no_number() -
     bare = tables["students"][0]["student_id"]
     for name in ("attendance", "grades", "households"):
         tables[name] = [row for row in tables[name] if row["student_id"] != bare]
-    with TestClient(create_app(settings(min_coverage=0.6))) as client:
+    with TestClient(create_app(service_settings(min_coverage=0.6))) as client:
         answer = ask(client, tables)
     assert_accounted_for(answer)
     (refused,) = answer["refused"]
@@ -228,7 +233,7 @@ def test_a_grade_that_was_not_learned_gets_the_reason_and_no_number(client: Test
     bundle = trained().bundle
     known = sorted(taught)[1:]
     folder = save_bundle(replace(bundle, data={**bundle.data, "grades": known}), tmp_path / "model")
-    with TestClient(create_app(settings(model=str(folder)))) as other:
+    with TestClient(create_app(service_settings(model=str(folder)))) as other:
         answer = ask(other, tables)
     unknown = {r["student_id"] for r in tables["enrolments"] if r["term"] == term and r["grade"] not in known}
     assert_accounted_for(answer)
