@@ -1,11 +1,14 @@
 """Reading and writing tables: every format, encoding and layout as a real file; round trips as properties."""
 
 import datetime as dt
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import openpyxl
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -660,3 +663,72 @@ def test_damaged_bytes_are_a_sentence_never_a_traceback(tmp_path_factory, suffix
             read(path)
         except TableError as error:
             assert path.name in str(error)
+
+
+# ---------------------------------------------------------------------------------------- odd values
+
+ODD_COLUMNS = {
+    "lists": pa.array([[1], [2, 3], None]),
+    "structs": pa.array([{"a": 1}, {"a": 2}, None]),
+    "maps": pa.array([[("a", 1)], [], None], pa.map_(pa.string(), pa.int64())),
+    "decimals": pa.array([Decimal("1.5"), None, Decimal(9)]),
+    "bytes": pa.array([b"\xff", b"", None]),
+    "times": pa.array([1, 2, None], pa.time64("us")),
+    "durations": pa.array([1, 2, None], pa.duration("s")),
+    "days": pa.array([dt.date(1, 1, 1), dt.date(9999, 12, 31), None]),
+    "days far away": pa.array([0, 2**55, None], pa.date64()),
+    "moments far away": pa.array([-(2**62), 2**62, None], pa.timestamp("us", "Asia/Shanghai")),
+    "small floats": pa.array([1.5, 2, None], pa.float16()),
+    "large integers": pa.array([2**64 - 1, 1, None], pa.uint64()),
+    "no numbers": pa.array([float("nan"), float("inf"), -0.0]),
+    "nothing": pa.nulls(3),
+    "levels": pa.array(["a", "b", None]).dictionary_encode(),
+    "levels of numbers": pa.array([1, 2, None]).dictionary_encode(),
+    "long texts": pa.array(["x" * 100_000, "", "\0"], pa.large_string()),
+}
+"""Columns that a Parquet file may hold, and that other files cannot."""
+
+
+@pytest.mark.parametrize("name", ODD_COLUMNS)
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [("enrolments", name) for name in ("student_id", "grade", "boarding", "distance_km", "left_behind", "enrolled_on")]
+    + [("students", "birth_date"), ("students", "sex"), ("attendance", "code")],
+)
+def test_odd_columns_of_parquet_files_are_read_as_values_that_may_be_wrong(tmp_path, table, column, name):
+    frame = pa.table({"student_id": ["G1", "G2", "G3"], "term": ["t"] * 3} | {column: ODD_COLUMNS[name]})
+    pq.write_table(frame, tmp_path / f"{table}.parquet")
+    tables = read_tables(tmp_path)
+    assert len(tables[table]) == 3
+    assert tables[table].dtypes.astype(str).to_dict() == empty_frame(table).dtypes.astype(str).to_dict()
+
+
+def test_a_very_long_number_is_refused_at_once():
+    tables = tables_from_records({"enrolments": [{"student_id": "a", "distance_km": "1" * 200_000 + "x"}]})
+    assert "not_a_number" in [problem.kind for problem in tables.problems]
+
+
+def test_an_id_that_is_too_long_costs_its_row_and_a_class_its_name():
+    rows = [{"student_id": "a" * 81, "class_id": "1"}, {"student_id": "b", "class_id": "1" * 81}]
+    tables = tables_from_records({"enrolments": rows})
+    found = {(p.column, p.row): p.level for p in tables.problems if p.kind == "too_long"}
+    assert found == {("student_id", 1): "error", ("class_id", 2): "warning"}
+    assert tables["enrolments"]["student_id"].isna().tolist() == [True, False]
+    assert tables["enrolments"]["class_id"].isna().tolist() == [False, True]
+
+
+def test_grades_of_which_none_is_known_are_empty():
+    assert (
+        tables_from_records({"enrolments": {"student_id": ["a"], "grade": [None]}})["enrolments"]["grade"].isna().all()
+    )
+
+
+def test_merged_cells_that_lie_upon_each_other_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("dropout_risk.tables.MAX_CELLS", 5)
+    book = openpyxl.Workbook()
+    book.active.title = "学生"
+    book.active["A1"], book.active["D3"] = "学籍号", "x"
+    book.active.merge_cells("A1:C2")
+    book.save(tmp_path / "学生.xlsx")
+    with pytest.raises(TableError, match="merged cells of sheet"):
+        read_tables(tmp_path)

@@ -156,6 +156,7 @@ CASES: dict[str, tuple[str, str, int, Callable[[Frames, Path], Tables]]] = {
     "not_a_grade": ("error", "enrolments", 1, change("enrolments", 3, grade="x")),
     "entry_year": ("error", "enrolments", 1, change("enrolments", 3, grade="2020级", term="?")),
     "out_of_range": ("warning", "grades", 2, change("grades", [3, 4], score=999)),
+    "too_long": ("warning", "enrolments", 1, change("enrolments", 3, class_id="x" * 81)),
     "missing_table": ("error", "terms", 1, without("terms")),
     "duplicate_key": ("error", "grades", 1, add("grades", score=1)),
     "duplicate_row": ("warning", "grades", 1, add("grades")),

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from dropout_risk.asof import roll
+from dropout_risk.asof import Terms, roll
+from dropout_risk.errors import SettingsError
 from dropout_risk.schema import Tables
 
 
@@ -36,6 +37,56 @@ class Withheld:
     value: str | None
     zh: str
     en: str
+
+
+LONGEST_HOLIDAY_DAYS = 100
+"""Days after the end of a term from which a day belongs to another one, which the table lacks."""
+
+
+def check_day(tables: Tables, day: pd.Timestamp, *, today: pd.Timestamp, learned_from: str | None = None) -> None:
+    """Refuse an as-of date on which a score means nothing.
+
+    Parameters
+    ----------
+    tables
+        The usable tables.
+    day
+        The as-of date.
+    today
+        The last day that can be known.
+    learned_from
+        First day of the first term that the model has learned from; None: not known.
+
+    Raises
+    ------
+    SettingsError
+        If the day is still to come, before the terms that the model knows, or in no term of the table.
+
+    Examples
+    --------
+    >>> terms = pd.DataFrame({"term": ["2020-1"], "start": ["2020-09-01"], "end": ["2021-01-15"]})
+    >>> tables = Tables({"terms": terms.astype({"start": "datetime64[us]", "end": "datetime64[us]"})})
+    >>> check_day(tables, pd.Timestamp("2021-09-01"), today=pd.Timestamp("2022-01-01"))
+    Traceback (most recent call last):
+    dropout_risk.errors.SettingsError: The as-of date 2021-09-01 is in no term: the last one before it, 2020-1, ended
+    on 2021-01-15. Add the term of that day to the table terms, or choose an earlier date.
+    """
+    if day > today:
+        raise SettingsError(
+            f"The as-of date {day.date()} is still to come, and nothing is known of it; choose today or an earlier day."
+        )
+    if learned_from is not None and day < pd.Timestamp(learned_from):
+        raise SettingsError(
+            f"The as-of date {day.date()} lies before the data that the model has learned from, which starts on "
+            f"{learned_from}; choose a later date, or a model of that time."
+        )
+    terms = Terms.of(tables)
+    term = terms.at(day)
+    if (day - terms.end(term)).days > LONGEST_HOLIDAY_DAYS:
+        raise SettingsError(
+            f"The as-of date {day.date()} is in no term: the last one before it, {term}, ended on "
+            f"{terms.end(term).date()}. Add the term of that day to the table terms, or choose an earlier date."
+        )
 
 
 def withheld(tables: Tables, X: pd.DataFrame, day: pd.Timestamp, limits: Limits) -> dict[str, Withheld]:

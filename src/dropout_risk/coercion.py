@@ -61,6 +61,8 @@ MESSAGES: dict[str, tuple[str, str]] = {
     "out_of_range": ("{value} is outside {minimum:g} to {maximum:g}; correct it (where the column may be "
                      "empty, it is left empty).",
                      "{value} 超出 {minimum:g} 到 {maximum:g} 的范围；请更正（选填项暂作空值）。"),
+    "too_long": ("the text has more than {longest} characters; shorten it (where the column may be empty, it is left "
+                 "empty).", "文字超过 {longest} 个字符；请缩短（选填项暂作空值）。"),
     # found by the checks
     "missing_table": ("the table is missing or empty; add a file named {name} or {zh}.",
                       "缺少该表或表为空；请提供名为“{zh}”或 {name} 的文件。"),
@@ -114,6 +116,9 @@ MESSAGES: dict[str, tuple[str, str]] = {
 
 NAMED_ROWS = 5
 """How many rows a grouped warning names."""
+
+LONGEST_NAME = 80
+"""Characters that an id, or what something is called, may have; the store keeps no more."""
 
 _LONG_NUMBER = re.compile(r"(\d{6})(\d{4,})(\d{3}[\dXx])")
 
@@ -275,7 +280,9 @@ _BY_DAY = {"走读", "走读生", "day", "daypupil", "daystudent"}
 _NO_DISABILITY = {"非残疾人", "无残疾", "健全"}
 _DISABILITY = re.compile("残疾|视力|听力|言语|肢体|智力|精神|多重")
 _CODE_AND_LABEL = re.compile(r"\w{1,3}[-:.、](.+)")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?")
+_NUMBER = re.compile(
+    r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?"
+)  # one way only to read a digit: else a long text hangs
 _DATE = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?(?:[ T]\d{1,2}:\d{2}.*)?")
 _COMPACT_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})")
 _SERIAL_DATE = re.compile(r"([2-6]\d{4})(?:\.\d+)?")
@@ -295,6 +302,8 @@ def _read_string(text: str, column: Column) -> object:
         return _MIDDLE_DOT.sub("·", text) or None
     if column.role in ("key", "identity"):
         text = text.lstrip("' ")  # the mark by which spreadsheets keep a number as text
+    if column.role in ("key", "label") and len(text) > LONGEST_NAME:
+        raise _UnreadableError("too_long")
     return (text.replace("x", "X") if column.name == "id_number" else text) or None
 
 
@@ -538,12 +547,14 @@ def _fault_problems(raw: pd.Series, typed: pd.Series, faults: Faults, *, column:
     details: dict[str, Any] = {
         "minimum": column.minimum or 0,
         "maximum": column.maximum or 0,
+        "longest": LONGEST_NAME,
         "allowed": ", ".join(column.allowed),
         "allowed_zh": "、".join(spellings[0] if spellings else value for value, spellings in column.allowed.items()),
     }  # fmt: skip
+    can_be_empty = {"out_of_range": not column.required, "too_long": column.role == "label"}
     for kind, wrong in faults.items():
         positions, values = raw.index[wrong], list(raw[wrong])
-        write = notes.grouped if kind == "out_of_range" and not column.required else notes.each
+        write = notes.grouped if can_be_empty.get(kind, False) else notes.each
         problems += write(kind, list(positions), column=column.name, values=values, **details)
     if column.required:
         empty = typed.isna().to_numpy()
@@ -557,7 +568,7 @@ def _grades_from_entry_years(grades: pd.Series, raw: pd.DataFrame, stages: pd.Se
     """Replace 2019级(2)班 by the grade, where the term and the stage of the school say which it is."""
     if not is_text_dtype(grades.dtype) and grades.dtype != object:
         return grades
-    parts = grades.astype("str").map(fold, na_action="ignore").str.extract(_ENTRY_YEAR)
+    parts = grades.astype("str").map(fold, na_action="ignore").astype("str").str.extract(_ENTRY_YEAR)
     rows = parts["year"].notna()
     if not rows.any() or "term" not in raw:
         return grades

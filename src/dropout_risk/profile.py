@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 
 BINS = 10
+LEAST_IN_BIN = 10
+"""Students in a bin, about: with fewer of them there are fewer bins."""
+
 _LEAST_SHARE = 1e-4
 """Share that stands for an empty bin, whose logarithm would be infinite."""
 
@@ -48,11 +51,20 @@ def _bins_of(values: pd.Series) -> dict[str, Any]:
     if isinstance(values.dtype, pd.CategoricalDtype):
         bins: dict[str, Any] = {"levels": [str(level) for level in values.cat.categories]}
     else:
-        known = values.dropna().to_numpy(dtype=np.float64)
-        places = np.linspace(0, 1, BINS + 1)[1:-1]
-        bins = {"edges": sorted(set(np.quantile(known, places).tolist())) if len(known) else []}
+        bins = {"edges": _edges(values.dropna().to_numpy(dtype=np.float64))}
     counts = counts_in(bins, values)
     return {**bins, "shares": (counts / max(counts.sum(), 1)).round(6).tolist()}
+
+
+def _edges(known: np.ndarray) -> list[float]:
+    """Return the bounds of bins with about as many values each; they lie between values, and are nobody's own."""
+    distinct = np.unique(known)
+    between = distinct[:-1] + np.diff(distinct) / 2
+    wanted = np.linspace(0, 1, max(1, min(BINS, len(known) // LEAST_IN_BIN)) + 1)[1:-1]
+    if not len(between) or not len(wanted):
+        return []
+    places = np.searchsorted(between, np.quantile(known, wanted)).clip(max=len(between) - 1)
+    return [float(edge) for edge in between[np.unique(places)]]
 
 
 def counts_in(bins: Mapping[str, Any], values: pd.Series) -> np.ndarray:

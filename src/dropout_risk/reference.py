@@ -4,7 +4,7 @@ A single school that asks for scores sends its own roster only. The reference ca
 its students get the very features that the county's own run gives them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -16,6 +16,7 @@ from dropout_risk.asof import Terms, at_risk, county_of_schools, cut, is_among, 
 from dropout_risk.attendance import term_attendance
 from dropout_risk.labels import PRESETS, register_outcomes
 from dropout_risk.schema import Tables
+from dropout_risk.tables import make_tables
 
 QUANTILES = np.linspace(0, 1, 101)
 """The grid on which an exam's marks are kept."""
@@ -44,24 +45,31 @@ class Reference:
         ISO date.
     exams : mapping of "county|term|grade|subject|exam" to 101 quantiles of marks (share of the full mark)
     schools : mapping of school_id to its county and `SCHOOL_COLUMNS`
+    terms : mapping of term to its first and last day, ISO dates
     """
 
     as_of: str
     exams: Mapping[str, list[float]] = field(default_factory=dict)
     schools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    terms: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the reference as plain values for JSON."""
-        return {"as_of": self.as_of, "exams": dict(self.exams), "schools": dict(self.schools)}
+        return {
+            "as_of": self.as_of,
+            "exams": dict(self.exams),
+            "schools": dict(self.schools),
+            "terms": {name: list(days) for name, days in self.terms.items()},
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Reference":
         """Return the reference that `to_dict` wrote."""
-        return cls(values["as_of"], values["exams"], values["schools"])
+        return cls(values["as_of"], values["exams"], values["schools"], values.get("terms", {}))
 
     def over(self, other: "Reference") -> "Reference":
         """Return a reference in which this one's exams and schools win over those of `other`."""
-        return Reference(self.as_of, {**other.exams, **self.exams}, {**other.schools, **self.schools})
+        return Reference(self.as_of, {**other.exams, **self.exams}, {**other.schools, **self.schools}, self.terms)
 
     def percentiles(self, marks: pd.DataFrame) -> pd.Series:
         """Return the place of each mark within county, grade and exam: 0 lowest, 1 highest.
@@ -87,6 +95,13 @@ class Reference:
         """Return the schools as a frame indexed by school_id."""
         columns = ["county_id", *SCHOOL_COLUMNS]
         return pd.DataFrame.from_dict(dict(self.schools), orient="index", columns=columns)
+
+    def tables(self) -> Tables:
+        """Return the schools and the terms as canonical tables, for a roster that comes without them."""
+        schools = self.school_table()["county_id"].rename_axis("school_id").reset_index()
+        terms = pd.DataFrame([(name, *days) for name, days in self.terms.items()], columns=["term", "start", "end"])
+        frames = {"schools": schools, "terms": terms}
+        return make_tables({name: frame for name, frame in frames.items() if len(frame)})
 
 
 def build_reference(tables: Tables, as_of: str | date | pd.Timestamp) -> Reference:
@@ -139,7 +154,10 @@ def reference_values(
     }
     known_schools = set(students["school_id"].astype(str)) <= set(given.schools)
     schools = {} if known_schools else _school_values(known, day, students, attendance)
-    return given.over(Reference(str(day.date()), exams, schools))
+    terms = Terms.of(known)
+    days = zip(terms.names, terms.starts, terms.ends, strict=True)
+    told = {name: [str(start.date()), str(end.date())] for name, start, end in days}
+    return given.over(Reference(str(day.date()), exams, schools, told))
 
 
 def exam_marks(known: Tables, day: pd.Timestamp) -> pd.DataFrame:

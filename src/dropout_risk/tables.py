@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum
@@ -30,6 +32,7 @@ from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, Pass
 from dropout_risk.coercion import Notes, clean, coerce_column, coerce_frame, fold, to_text
 from dropout_risk.errors import SettingsError, TableError
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES, Problem, Source, Table, Tables
+from dropout_risk.workbooks import MAX_CELLS, fault_of_workbook
 
 ROSTER = "roster"
 """What a wide register export (学籍导出), one row a student, is called among the tables."""
@@ -39,7 +42,7 @@ ROSTER_TABLES = ("students", "enrolments", "households")
 
 _ROSTER_WORDS = ("roster", "名册", "学籍导出")
 _HEADER_ROWS = 20  # titles and notes above the header never take more rows
-_MAX_CELLS = 50_000_000  # a single cell at the far end of a sheet makes it as large as the memory
+_FIRST_SECOND, _LAST_SECOND = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1000, 3000))
 _TOTAL = re.compile(r"(合计|总计|小计|(grand|sub)?total)[:：]?")
 _CODES_UNDER = {  # under these headers 1 and 2 do not mean yes and no
     "就读方式": {"1": "走读", "2": "住校"},
@@ -389,15 +392,47 @@ def _read_parquet(path: Path) -> list[_Sheet]:
         with pq.ParquetFile(path, read_dictionary=text) as file:
             data = file.read().replace_schema_metadata(None)
         data.validate(full=True)  # damaged text would be found only when it is looked at
+        data = pa.table([_single_values(column) for column in data.columns], names=data.column_names)
         cells = data.to_pandas(date_as_object=False)
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
         raise TableError(f"{path.name}: the Parquet file is damaged or not one; write it again.") from error
     return [_Sheet(path.name, (path.stem,), cells, tuple(data.column_names))]
 
 
+def _single_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column whose cells are single values as other files have them; all else becomes text, to be refused."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_decimal(kind) or pa.types.is_float16(kind):
+        return column.cast(pa.float64())
+    if pa.types.is_temporal(kind):
+        return column if _is_of_these_times(column) else column.cast(pa.string())
+    plain = (
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_boolean,
+    )
+    if any(is_plain(kind) for is_plain in plain):
+        return column
+    return pa.chunked_array([[None if value is None else str(value) for value in column.to_pylist()]], pa.string())
+
+
+def _is_of_these_times(column: pa.ChunkedArray) -> bool:
+    """Whether a column holds days, all of them in years that pandas can write."""
+    if not (pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)):
+        return False
+    seconds = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
+    bounds = pc.min_max(seconds).as_py()
+    return bounds["min"] is None or _FIRST_SECOND <= bounds["min"] <= bounds["max"] < _LAST_SECOND
+
+
 def _read_workbook(path: Path) -> list[_Sheet]:
+    content = _bytes(path)
+    if fault := fault_of_workbook(content):
+        raise TableError(f"{path.name}: {fault}")
     try:
-        with CalamineWorkbook.from_filelike(io.BytesIO(_bytes(path))) as book:
+        with CalamineWorkbook.from_filelike(io.BytesIO(content)) as book:
             titles = [meta.name for meta in book.sheets_metadata if meta.typ == SheetTypeEnum.WorkSheet]
             grids = {title: _grid(path.name, book.get_sheet_by_name(title)) for title in titles}
     except PasswordError as error:
@@ -418,13 +453,15 @@ def _read_workbook(path: Path) -> list[_Sheet]:
 
 
 def _grid(file: str, sheet: CalamineSheet) -> pd.DataFrame:
-    if sheet.total_height * sheet.total_width > _MAX_CELLS:
-        raise TableError(
-            f"{file}: sheet {sheet.name} reaches over {sheet.total_height:,} rows and {sheet.total_width:,} columns; "
-            "delete the cells far below or to the right of the table, or save it as CSV."
-        )
     rows = [["" if cell is None else to_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
-    for (top, left), (bottom, right) in sheet.merged_cell_ranges or ():
+    merged = sheet.merged_cell_ranges or ()
+    down, across = range(len(rows)), range(len(rows[0]) if rows else 0)
+    if (
+        sum(len(down[top : low + 1]) * len(across[left : right + 1]) for (top, left), (low, right) in merged)
+        > MAX_CELLS
+    ):
+        raise TableError(f"{file}: the merged cells of sheet {sheet.name} lie upon each other; save it as CSV.")
+    for (top, left), (bottom, right) in merged:
         for row in rows[top : bottom + 1]:
             row[left : right + 1] = rows[top][left : left + 1] * len(row[left : right + 1])
     return pd.DataFrame(rows, dtype="str")
@@ -446,6 +483,9 @@ _READERS: dict[str, Callable[[Path], list[_Sheet]]] = {
     ".xlsx": _read_workbook,
     ".xls": _read_workbook,
 }
+
+READ_SUFFIXES = tuple(_READERS)
+"""Endings of the files that are read."""
 
 
 # ------------------------------------------------------------------------------------ which table, which header

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dropout_risk.adaptation import Adaptation, adapt
-from dropout_risk.asof import term_ends
+from dropout_risk.asof import Terms, term_ends
 from dropout_risk.assessment import Assessment, assess
 from dropout_risk.bundle import Bundle, data_digest
 from dropout_risk.cohort import Cohorts, cohorts
@@ -192,13 +192,24 @@ def train(
         bands=bands,
         reference=build_reference(county.tables, day).to_dict(),
         metrics=assessment.to_dict(),
-        data=data | {"grades": _grades(learned.X), "profile": profile_of(learned.X, risk)},
+        data=data
+        | {
+            "learned_from": _first_day(county, learned),
+            "grades": _grades(learned.X),
+            "profile": profile_of(learned.X, risk),
+        },
         outlook=fit_outlook(learned, model, max_rows=MAX_ROWS if thorough else QUICK_ROWS, seed=seed)
         if horizon == 1
         else None,
         backtest=assessment.backtest.to_dict(),
     )
     return Training(bundle, assessment, learned.outcomes, county.refused)
+
+
+def _first_day(county: County, learned: Cohorts) -> str:
+    """Return the first day of the first term that was learned from."""
+    terms, used = Terms.of(county.tables), set(learned.X.index.unique("term"))
+    return str(next(terms.start(name) for name in terms.names if name in used).date())
 
 
 def _grades(X: pd.DataFrame) -> list[int]:

@@ -35,6 +35,8 @@ class NotAcceptableError(DropoutRiskError):
 def format_of(accept: str | None) -> Format:
     """Return the format that a client likes best, by the header Accept; JSON if it takes any.
 
+    What is said of one format counts more than what is said of all: ``application/json;q=0, */*`` is no JSON.
+
     Raises
     ------
     NotAcceptableError
@@ -45,15 +47,17 @@ def format_of(accept: str | None) -> Format:
     >>> format_of("text/csv, application/json;q=0.5"), format_of("*/*")
     ('csv', 'json')
     """
-    liked: dict[Format, float] = {}
+    weights: dict[str, float] = {}
     for part in (accept or "*/*").split(","):
         wanted, *settings = (piece.strip().lower() for piece in part.split(";"))
         weight = next((_weight(one[2:]) for one in settings if one.startswith("q=")), 1.0)
-        for name, media_type in MEDIA_TYPES.items():
-            kind = media_type.split(";")[0]
-            if wanted in ("*/*", kind, f"{kind.split('/')[0]}/*"):
-                liked[name] = max(liked.get(name, 0.0), weight)
-    if max(liked.values(), default=0.0) <= 0:
+        weights[wanted] = max(weights.get(wanted, 0.0), weight)
+    liked: dict[Format, float] = {}
+    for name, media_type in MEDIA_TYPES.items():
+        kind = media_type.split(";")[0]
+        ranges = (kind, f"{kind.split('/')[0]}/*", "*/*")
+        liked[name] = next((weights[one] for one in ranges if one in weights), 0.0)
+    if max(liked.values()) <= 0:
         raise NotAcceptableError(f"The answer comes as {', '.join(MEDIA_TYPES.values())}; name one in Accept.")
     # JSON where it is liked as much as another.
     return max(liked, key=lambda name: (liked[name], name == "json"))
@@ -61,7 +65,7 @@ def format_of(accept: str | None) -> Format:
 
 def _weight(text: str) -> float:
     try:
-        return min(max(float(text), 0.0), 1.0)
+        return min(max(0.0, float(text)), 1.0)
     except ValueError:
         return 0.0
 

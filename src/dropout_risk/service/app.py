@@ -88,6 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = _Service(
         title="dropout-risk", version=__version__, description=DESCRIPTION,
         docs_url=None, redoc_url=None, lifespan=_lifespan, telemetry=_SILENT,
+        generate_unique_id_function=lambda route: route.name,
     )  # fmt: skip
     app.state.service = state = State(settings)
     for module in (score, targets, students, runs, about):

@@ -11,8 +11,9 @@ from fastapi import Depends
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
+from dropout_risk.errors import SettingsError
 from dropout_risk.service.state import state_of
-from dropout_risk.service.uploads import read_form
+from dropout_risk.service.uploads import SETTINGS, read_form
 
 JSON = "application/json"
 FORM = "multipart/form-data"
@@ -90,12 +91,15 @@ async def any_body(request: Request) -> AsyncIterator[Body]:
 
 
 async def _taken_apart(kind: str, request: Request, content: bytes) -> Body:
+    given = {name: value for name, value in request.query_params.items() if name in SETTINGS}
     if kind == JSON:
+        if given:
+            raise SettingsError(f"With JSON, {', '.join(given)} stands in the body, not in the address.")
         return Body(json=content)
     if kind == PARQUET:
-        return Body(files={"roster.parquet": content}, fields=dict(request.query_params))
+        return Body(files={"roster.parquet": content}, fields=given)
     form = await read_form(request.headers, content)
-    return Body(files=form.files, fields=form.fields)
+    return Body(files=form.files, fields={**given, **form.fields})
 
 
 # Given back when the route is done, not when the client has taken its time to read the answer. A route asks for the

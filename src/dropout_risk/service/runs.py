@@ -1,11 +1,13 @@
 """From a request to a run that is kept: scored within the caller's scope, written down, then answered."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
+import pandas as pd
 from starlette.responses import Response, StreamingResponse
 
 from dropout_risk.errors import InputError, StoreError
@@ -116,8 +118,8 @@ def _count(state: State, made: Made) -> None:
     metrics, scores = state.metrics, made.scored.scores
     metrics.rows.labels("scored").inc(len(scores.frame))
     metrics.rows.labels("refused").inc(len(scores.refused))
-    for column, count in scores.refused["column"].fillna("state").value_counts().items():
-        metrics.refusals.labels(str(column)).inc(int(count))
+    for column, count in Counter(scores.refused["column"].astype(object)).items():
+        metrics.refusals.labels("state" if pd.isna(column) else column).inc(count)
     for risk in scores.frame["risk"]:
         metrics.risks.observe(risk)
     made.loaded.drift.note(made.scored.features, scores.frame["risk"].to_numpy())

@@ -4,63 +4,70 @@ The envelope is strict. The cells of the tables are not: they are read as those 
 bad cell costs one row.
 """
 
+import re
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from dropout_risk.descriptions import Lang
 from dropout_risk.explanation import Reason
 from dropout_risk.schema import TABLES, Column, Kind, Table
+from dropout_risk.service.described import WRITTEN
+from dropout_risk.tables import ROSTER, ROSTER_TABLES
 
 Band = Literal["high", "raised", "watch", "low"]
 
-_JSON_TYPES: dict[Kind, dict[str, Any]] = {
-    "string": {"type": "string"},
-    "integer": {"type": "integer"},
-    "number": {"type": "number"},
-    "boolean": {"type": "boolean"},
-    "date": {"type": "string", "format": "date"},
-    "category": {"type": "string"},
+_KINDS: dict[Kind, str] = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "date": "a day as 2022-07-08",
+    "category": "one of",
 }
 
 
-def _column_schema(column: Column) -> dict[str, Any]:
-    schema = {**_JSON_TYPES[column.kind], "description": f"{column.zh} · {column.en}"}
+def _cell_schema(column: Column) -> dict[str, Any]:
+    """Say what a cell should hold. It is no constraint: a cell that holds something else costs its row, no more."""
+    told = f"{column.zh} · {column.en}: {_KINDS[column.kind]}"
     if column.allowed:
-        schema["enum"] = list(column.allowed)
+        told += f" {', '.join(column.allowed)}"
     if column.minimum is not None:
-        schema |= {"minimum": column.minimum, "maximum": column.maximum}
-    return schema
+        told += f", {column.minimum:g} to {column.maximum:g}"
+    return {"description": f"{told}{', needed' if column.required else ''}."}
 
 
-def _table_schema(table: Table) -> dict[str, Any]:
+def _table_schema(title: str, tables: Sequence[Table]) -> dict[str, Any]:
     """Describe a table; names and ID numbers are left out because nobody needs to send them."""
-    columns = [column for column in table.columns if column.role != "identity"]
-    by_column = {column.name: {"type": "array", "items": _column_schema(column)} for column in columns}
-    record = {
-        "type": "object",
-        "properties": {column.name: _column_schema(column) for column in columns},
-        "required": [column.name for column in columns if column.required],
-    }
+    columns = {column.name: column for table in tables for column in table.columns if column.role != "identity"}
+    cells = {name: _cell_schema(column) for name, column in columns.items()}
+    by_column = {name: {"type": "array", "items": cell} for name, cell in cells.items()}
     return {
-        "description": f"{table.zh} · {table.en}",
+        "description": title,
         "anyOf": [
-            {"type": "array", "items": record},
-            {"type": "object", "properties": by_column, "required": record["required"]},
+            {"type": "array", "items": {"type": "object", "properties": cells}},
+            {"type": "object", "properties": by_column, "additionalProperties": {"type": "array"}},
         ],
     }
 
 
 _TABLES_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "properties": {name: _table_schema(table) for name, table in TABLES.items()},
-    "required": [name for name, table in TABLES.items() if table.core],
+    "properties": {
+        **{name: _table_schema(f"{table.zh} · {table.en}", [table]) for name, table in TABLES.items()},
+        ROSTER: _table_schema(
+            "花名册 · Register export: one wide row per student, in place of students, enrolments and households",
+            [TABLES[name] for name in ROSTER_TABLES],
+        ),
+    },
+    "additionalProperties": False,
     "description": (
         "The tables of one school or more, each as a list of records or, for large rosters, as an object of columns, "
-        "each a list of values of one length. The Chinese header of a column is understood as "
-        "well as its name; an empty cell is null or left out. `roster` takes the place of `students`, `enrolments` "
-        "and `households`: one wide record per student, as the register exports it. Leave names and ID numbers out."
+        "each a list of values of one length. The Chinese header of a column is understood as well as its name; an "
+        "empty cell is null or left out. students and enrolments are needed, or `roster` in their place; schools and "
+        "terms where the county's own are not those of the model. Leave names and ID numbers out."
     ),
 }
 
@@ -73,13 +80,21 @@ Columns = dict[str, list[Any]]
 """A table as columns, which large rosters are quicker in."""
 
 
+def _as_written(day: object) -> object:
+    """Refuse a moment as a number, which pydantic would read as a day of 1970 or later."""
+    if day is not None and not (isinstance(day, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", day, re.ASCII)):
+        raise ValueError("a day is written as 2022-07-08")
+    return day
+
+
 class ScoreRequest(BaseModel):
     """A roster to score: `tables` for a county model, `rows` for a model of somebody's own table."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    as_of: date | None = Field(
-        None, description="The day whose knowledge counts; without it the end of the newest term with enrolments."
+    as_of: Annotated[date | None, Field(strict=False), BeforeValidator(_as_written)] = Field(
+        None,
+        description="The day whose knowledge counts; without it the end of the newest term with enrolments, or today.",
     )
     lang: Lang = Field("zh", description="Language of reasons and messages.")
     reasons: int = Field(5, ge=1, le=10, description="How many reasons per student, at most.")
@@ -211,11 +226,20 @@ class Problem(BaseModel):
     problems: list[Place] | None = None
 
 
+Places = Annotated[int, Field(ge=0, le=10_000_000)]
+"""How many students can be supported."""
+
+
 class TargetsRequest(ScoreRequest):
     """A support list: of a run that was kept, or of a roster that is scored first, cut where capacity ends."""
 
-    run_id: str | None = Field(None, description="A run of `POST /score`; its scores within your scope are listed.")
-    capacity: int | dict[str, int] = Field(
+    run_id: str | None = Field(
+        None,
+        pattern=WRITTEN,
+        max_length=64,
+        description="A run of `POST /score`; its scores within your scope are listed.",
+    )
+    capacity: Places | Annotated[dict[str, Places], Field(min_length=1)] = Field(
         description="How many students can be supported: in all, or in each place named (see `per`)."
     )
     per: Literal["county", "school"] = Field("county", description="What the places of `capacity` are.")
@@ -227,8 +251,6 @@ class TargetsRequest(ScoreRequest):
         given = sum(part is not None for part in (self.run_id, self.tables))
         if given != 1 or self.rows is not None:
             raise ValueError("send either run_id (of a run that was kept) or tables (a roster to score)")
-        if isinstance(self.capacity, int) and self.capacity < 0 or self.capacity == {}:
-            raise ValueError("capacity is the number of students that can be supported, 0 or more")
         return self
 
 

@@ -1,7 +1,9 @@
 """From what was sent to an answer: read, score within a scope, say what was wrong."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -12,7 +14,7 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 from dropout_risk.access import Reach
-from dropout_risk.applicability import Limits
+from dropout_risk.applicability import Limits, check_day
 from dropout_risk.asof import Terms, county_of_schools, to_day
 from dropout_risk.bundle import Bundle
 from dropout_risk.county import County, check_county, newest_day, refuse
@@ -32,7 +34,7 @@ from dropout_risk.service.rows import read_rows
 from dropout_risk.service.schemas import ScoreRequest
 from dropout_risk.service.settings import Settings
 from dropout_risk.service.uploads import settings_of, tables_of
-from dropout_risk.tables import ROSTER, tables_from_records
+from dropout_risk.tables import ROSTER, ROSTER_TABLES, tables_from_records
 from dropout_risk.validation import validate
 
 Request = TypeVar("Request", bound=BaseModel)
@@ -40,6 +42,9 @@ Named = Callable[[str], str]
 
 MAX_PROBLEMS = 200
 """How many problems an answer lists; the others are counted."""
+
+MAX_ROWS_A_STUDENT = 20
+"""How many enrolments or household records a student may have, on average: more are no roster."""
 
 DISCLAIMER: dict[Lang, str] = {
     "zh": "风险只是提供帮助的理由，绝不是结论；由人作出决定。",
@@ -156,7 +161,7 @@ def checked(model: type[Request], body: bytes) -> Request:
 
 def _rows_error(found: Sequence[ErrorDetails]) -> RowsError:
     told = islice(_in_one_form(found), MAX_PROBLEMS)
-    problems = [{**_place(fault["loc"]), "message": f"{fault['msg']}."} for fault in told]
+    problems = [{**_place(fault["loc"]), "message": f"{fault['msg'].removeprefix('Value error, ')}."} for fault in told]
     return RowsError("The request is not as /docs describes it; see problems.", problems)
 
 
@@ -191,27 +196,34 @@ def _place(location: Sequence[str | int]) -> dict[str, Any]:
 
 def roster_of(request: ScoreRequest, max_students: int) -> Roster:
     """Return what a request brings."""
-    sent = request.tables or {}
-    # Enrolments are one a term, so they are no count of students.
-    students = max(_length(sent.get(name, [])) for name in ("students", ROSTER))
-    _refuse_too_many(max(len(request.rows or []), students), max_students)
-    return Roster(
-        as_of=None if request.as_of is None else request.as_of.isoformat(),
-        lang=request.lang,
-        reasons=request.reasons,
-        # An empty list has no columns.
-        tables=None if request.tables is None else tables_from_records({n: rows for n, rows in sent.items() if rows}),
-        rows=request.rows,
-    )
+    tables = None if request.tables is None else _read_records(request.tables, max_students)
+    _refuse_too_many(len(request.rows or []), max_students)
+    day = None if request.as_of is None else request.as_of.isoformat()
+    return Roster(day, request.lang, request.reasons, tables=tables, rows=request.rows)
+
+
+def _read_records(sent: Mapping[str, Any], max_students: int) -> Tables:
+    """Read the tables of a JSON body; what is far too long is refused before it is read."""
+    for name in (*ROSTER_TABLES, ROSTER):
+        _refuse_too_many(_length(sent.get(name, [])), max_students * (1 if name == "students" else MAX_ROWS_A_STUDENT))
+    tables = tables_from_records({name: rows for name, rows in sent.items() if rows})  # an empty list has no columns
+    _refuse_too_many(_count_students(tables), max_students)
+    return tables
 
 
 def _length(rows: Sequence[Any] | Mapping[str, Sequence[Any]]) -> int:
     return len(next(iter(rows.values()), [])) if isinstance(rows, Mapping) else len(rows)
 
 
+def _count_students(tables: Tables) -> int:
+    """Return how many students stand in the roster, those of whom only an enrolment is known included."""
+    ids = [tables.get_frame(name)["student_id"] for name in ("students", "enrolments")]
+    return int(pd.concat(ids).nunique())
+
+
 def _refuse_too_many(count: int, limit: int) -> None:
     if count > limit:
-        raise HTTPException(413, f"{count:,} students are over the limit of {limit:,}; send fewer.")
+        raise HTTPException(413, f"{count:,} students are over the limit of {limit:,}; send fewer at a time.")
 
 
 def read_files(files: Mapping[str, bytes], fields: Mapping[str, str], max_students: int) -> Roster:
@@ -228,13 +240,9 @@ def read_files(files: Mapping[str, bytes], fields: Mapping[str, str], max_studen
     """
     settings = settings_of(fields)
     term = settings.pop("term", None)
-    try:
-        request = ScoreRequest.model_validate({**settings, "tables": {}}, strict=False)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        raise _rows_error(found) from None
+    request = checked(ScoreRequest, json.dumps({**settings, "tables": {}}).encode())
     tables = tables_of(files, term=term)
-    _refuse_too_many(tables.get_frame("students")["student_id"].nunique(), max_students)
+    _refuse_too_many(_count_students(tables), max_students)
     day = None if request.as_of is None else request.as_of.isoformat()
     return Roster(day, request.lang, request.reasons, tables=tables)
 
@@ -314,9 +322,11 @@ def _score_tables(roster: Roster, bundle: Bundle, reach: Reach, limits: Limits) 
     assert roster.tables is not None
     reference = Reference.from_dict(bundle.reference) if bundle.reference else None
     limits = replace(limits, grades=bundle.data.get("grades"))
+    tables = _completed(roster.tables, reference)
     try:
-        county = check_county(roster.tables)
-        day = newest_day(county) if roster.as_of is None else to_day(roster.as_of)
+        county = check_county(tables)
+        day = _day_of(roster, county)
+        check_day(county.tables, day, today=_today(), learned_from=bundle.data.get("learned_from"))
         if foreign := outside(county, day, reach, reference):
             county = refuse(county, foreign)
         features = build_features(county.tables, day, reference=reference)
@@ -331,10 +341,32 @@ def _score_tables(roster: Roster, bundle: Bundle, reach: Reach, limits: Limits) 
             limits=limits,
         )
     except TableError as error:
-        found = validate(roster.tables).errors[:MAX_PROBLEMS]
+        found = validate(tables).errors[:MAX_PROBLEMS]
         raise RowsError(str(error), [_where(problem, roster.lang) for problem in found]) from error
     problems = [problem for problem in county.report.problems if not _is_refused_row(problem)]
     return Scored(scores, problems, roster.lang, features)
+
+
+def _completed(tables: Tables, reference: Reference | None) -> Tables:
+    """Return the tables with the county's schools and terms where they come without: a register export has neither."""
+    lacking = [name for name in ("schools", "terms") if tables.get_frame(name).empty]
+    if reference is None or not lacking:
+        return tables
+    known = reference.tables()
+    return tables.replace(**{name: known[name] for name in lacking if name in known})
+
+
+def _day_of(roster: Roster, county: County) -> pd.Timestamp:
+    """Return the day whose knowledge counts; a term that is still running is not scored as if it were over."""
+    if roster.as_of is not None:
+        return to_day(roster.as_of)
+    end, terms = newest_day(county), Terms.of(county.tables)
+    return min(end, max(terms.start(terms.at(end)), _today()))
+
+
+def _today() -> pd.Timestamp:
+    """Return the date where it is latest on earth: nobody's today is a day to come."""
+    return to_day(datetime.now(UTC) + timedelta(hours=14))
 
 
 def outside(county: County, day: pd.Timestamp, reach: Reach, reference: Reference | None) -> list[Problem]:

@@ -1,8 +1,7 @@
 """Files that schools export, as a form or as one Parquet file: checked for size before they are read."""
 
-import io
+import re
 import tempfile
-import zipfile
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +15,14 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from dropout_risk.errors import TableError
 from dropout_risk.schema import Tables
-from dropout_risk.tables import read_tables
+from dropout_risk.tables import READ_SUFFIXES, read_tables
+from dropout_risk.workbooks import MAX_UNPACKED_BYTES
+
+SETTINGS = ("as_of", "lang", "reasons", "term")
+"""What may be said beside the files, as fields of the form or in the address."""
 
 MAX_FILES = 20
 MAX_FIELDS = 20
-MAX_UNPACKED_BYTES = 500_000_000
-"""Most bytes that a workbook or a Parquet file may unpack to."""
-MAX_RATIO = 200
-"""Most bytes that a workbook may unpack to for each byte it has: above it, it is made to do harm."""
-
-SUFFIXES = (".csv", ".txt", ".xlsx", ".xls", ".ods", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -49,12 +46,14 @@ async def read_form(headers: Headers, body: bytes) -> Form:
 
     async def stream() -> AsyncGenerator[bytes, None]:
         yield body
+        if not parser.ended:
+            raise MultiPartException("it ends in the middle, so that a file may be missing; send it again")
 
+    parser = _Parser(headers, stream(), max_files=MAX_FILES, max_fields=MAX_FIELDS)
     try:
-        parser = MultiPartParser(headers, stream(), max_files=MAX_FILES, max_fields=MAX_FIELDS)
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
-        said = getattr(error, "message", "it has no boundary")
+        said = getattr(error, "message", "it has no boundary").rstrip(".")
         raise HTTPException(400, f"The form cannot be read: {said}. Send it as multipart/form-data.") from None
     try:
         return await _taken_apart(form)
@@ -62,12 +61,22 @@ async def read_form(headers: Headers, body: bytes) -> Form:
         await form.close()
 
 
+class _Parser(MultiPartParser):
+    """Parser that also tells whether the last boundary has come; without it the last file is lost in silence."""
+
+    ended = False
+
+    def on_end(self) -> None:
+        """Note that the last boundary has come."""
+        self.ended = True
+
+
 async def _taken_apart(form: FormData) -> Form:
     files: dict[str, bytes] = {}
     fields: dict[str, str] = {}
     for name, value in form.multi_items():
         if isinstance(value, UploadFile):
-            own = Path((value.filename or "").replace("\\", "/")).name.strip(". ")
+            own = Path((value.filename or "").replace("\\", "/")).name.strip(". ~$")
             if not own or not own.isprintable() or len(own.encode()) > 200:
                 raise TableError("A file of the form has no name that can be used; send it with its own file name.")
             if own in files:
@@ -103,25 +112,12 @@ def tables_of(files: Mapping[str, bytes], *, term: str | None = None) -> Tables:
 
 def _fault_of(name: str, content: bytes) -> str | None:
     suffix = Path(name).suffix.lower()
-    if suffix not in SUFFIXES:
-        return f"{name}: files of this kind are not read; send {', '.join(SUFFIXES)}."
+    if suffix not in READ_SUFFIXES:
+        return f"{name}: files of this kind are not read; send {', '.join(READ_SUFFIXES)}."
     if not content:
         return f"{name}: the file is empty."
-    if suffix in (".xlsx", ".ods"):
-        return _fault_of_workbook(name, content)
     if suffix == ".parquet":
         return _fault_of_parquet(name, content)
-    return None
-
-
-def _fault_of_workbook(name: str, content: bytes) -> str | None:
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as book:
-            unpacked = sum(entry.file_size for entry in book.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return None  # an .xls under another name, or damaged: the reader of workbooks says which
-    if unpacked > MAX_UNPACKED_BYTES or unpacked > MAX_RATIO * len(content):
-        return f"{name}: the workbook unpacks to {unpacked:,} bytes, which is too much; send it as CSV."
     return None
 
 
@@ -141,6 +137,6 @@ def _fault_of_parquet(name: str, content: bytes) -> str | None:
 def settings_of(fields: Mapping[str, str]) -> dict[str, Any]:
     """Return the settings among the fields of a form, for `ScoreRequest` to check; a number that is none stays text."""
     settings: dict[str, Any] = {name: value for name, value in fields.items() if value != ""}
-    if (count := settings.get("reasons", "")).isdecimal() and len(count) < 4:
+    if re.fullmatch("[0-9]{1,3}", count := settings.get("reasons", "")):
         settings["reasons"] = int(count)
     return settings

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from dropout_risk.errors import StoreError
 from dropout_risk.service import scoring
@@ -50,7 +50,8 @@ def ready(request: Request) -> Response:
 @router.get(
     "/metrics",
     summary="Figures for monitoring",
-    responses={200: {"content": {"text/plain": {}}}, **problems(401, 403, 422, 429, 500, 503)},
+    response_class=PlainTextResponse,
+    responses=problems(401, 403, 422, 429, 500, 503),
 )
 def metrics(request: Request, watcher: Annotated[None, may_watch()]) -> Response:
     """Return counts, times, the age of the model and how far the students have moved from those in training.

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from dropout_risk.plain import plain
 from dropout_risk.service.answers import MEDIA_TYPES, format_of, write
 from dropout_risk.service.callers import Caller, allowed
-from dropout_risk.service.described import problems
+from dropout_risk.service.described import WRITTEN, links, problems
 from dropout_risk.service.schemas import RunAnswer, RunsAnswer
 from dropout_risk.service.scoring import DISCLAIMER
 from dropout_risk.service.state import state_of
@@ -18,17 +18,24 @@ from dropout_risk.store.runs import Seen
 
 router = APIRouter()
 
-RunId = Annotated[str, Path(description="Id of a run.", min_length=1, max_length=64)]
+RunId = Annotated[str, Path(description="Id of a run.", pattern=WRITTEN, max_length=64)]
+
+_LINKS: dict[str, Any] = links(show_run="/runs/0/run_id", export_scores="/runs/0/run_id")
 
 
 @router.get(
-    "/runs", summary="List the runs", response_model=RunsAnswer, responses=problems(401, 403, 422, 429, 500, 503)
+    "/runs",
+    summary="List the runs",
+    response_model=RunsAnswer,
+    responses={200: {"links": _LINKS}, **problems(401, 403, 422, 429, 500, 503)},
 )
 def list_runs(
     request: Request,
     caller: Annotated[Caller, allowed("read_runs")],
     limit: Annotated[int, Query(ge=1, le=200, description="How many at most.")] = 50,
-    before: Annotated[str | None, Query(max_length=64, description="`next` of the page before.")] = None,
+    before: Annotated[
+        str | None, Query(pattern=WRITTEN, max_length=64, description="`next` of the page before.")
+    ] = None,
 ) -> Response:
     """Return the runs that you have made and those that hold a student within your scope, the newest first."""
     state = state_of(request)

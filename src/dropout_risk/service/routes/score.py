@@ -12,7 +12,7 @@ from dropout_risk.service import examples
 from dropout_risk.service.answers import MEDIA_TYPES, format_of
 from dropout_risk.service.bodies import FORM, JSON, PARQUET, AnyBody
 from dropout_risk.service.callers import Caller, allowed
-from dropout_risk.service.described import form_schema, problems, ref
+from dropout_risk.service.described import form_schema, links, problems, ref, settings_in_address
 from dropout_risk.service.runs import score_and_answer
 from dropout_risk.service.schemas import ScoreAnswer
 from dropout_risk.service.state import state_of
@@ -34,6 +34,11 @@ _ANSWERS: dict[str, Any] = {
     "text/csv": {"schema": {"type": "string"}},
     MEDIA_TYPES["xlsx"]: {"schema": {"type": "string", "format": "binary"}},
 }
+_LINKS: dict[str, Any] = {
+    **links(show_run="/run_id", export_scores="/run_id"),
+    "student": {"operationId": "student", "parameters": {"name": "$response.body#/students/0/pseudonym"}},
+    "targets": {"operationId": "targets", "requestBody": {"run_id": "$response.body#/run_id", "capacity": 10}},
+}
 _BODIES: dict[str, Any] = {
     JSON: {"schema": ref("ScoreRequest"), "examples": examples.SCORE_REQUESTS},
     FORM: {"schema": form_schema()},
@@ -46,10 +51,10 @@ _BODIES: dict[str, Any] = {
     summary="Score a roster",
     response_model=ScoreAnswer,
     responses={
-        200: {"content": _ANSWERS},
+        200: {"content": _ANSWERS, "links": _LINKS},
         **problems(400, 401, 403, 406, 408, 413, 415, 422, 429, 500, 503),
     },
-    openapi_extra={"requestBody": {"required": True, "content": _BODIES}},
+    openapi_extra={"parameters": settings_in_address(), "requestBody": {"required": True, "content": _BODIES}},
 )
 async def score(
     request: Request,

@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from dropout_risk.descriptions import Lang
 from dropout_risk.service.callers import Caller, allowed
-from dropout_risk.service.described import problems
+from dropout_risk.service.described import WRITTEN, problems
 from dropout_risk.service.pages import student_page
 from dropout_risk.service.schemas import StudentAnswer
 from dropout_risk.service.scoring import DISCLAIMER
@@ -34,7 +34,9 @@ PAGE_HEADERS = {"content-security-policy": "default-src 'none'; style-src 'unsaf
 def student(
     request: Request,
     caller: Annotated[Caller, allowed("read_student")],
-    name: Annotated[str, Path(description="The pseudonym of a list, or the student id.", min_length=1, max_length=80)],
+    name: Annotated[
+        str, Path(description="The pseudonym of a list, or the student id.", pattern=WRITTEN, max_length=80)
+    ],
     open: Annotated[bool, Query(description="Show the student id; asks for a role that may.")] = False,
     lang: Annotated[Lang, Query(description="Language of the page.")] = "zh",
 ) -> Response:
