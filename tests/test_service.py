@@ -690,7 +690,7 @@ def test_the_openapi_document_is_complete(client: TestClient) -> None:
     request = document["components"]["schemas"]["ScoreRequest"]
     assert request["additionalProperties"] is False
     tables = next(part for part in request["properties"]["tables"]["anyOf"] if part.get("type") == "object")
-    assert set(tables["properties"]) == set(TABLES)
+    assert set(tables["properties"]) == {*TABLES, "roster"}
     for form in tables["properties"]["students"]["anyOf"]:
         columns = form.get("items", form)["properties"]
         assert "birth_date" in columns
