@@ -68,8 +68,13 @@ class Reference:
         return cls(values["as_of"], values["exams"], values["schools"], values.get("terms", {}))
 
     def over(self, other: "Reference") -> "Reference":
-        """Return a reference in which this one's exams and schools win over those of `other`."""
-        return Reference(self.as_of, {**other.exams, **self.exams}, {**other.schools, **self.schools}, self.terms)
+        """Return a reference in which this one's exams, schools and terms win over those of `other`."""
+        return Reference(
+            self.as_of,
+            {**other.exams, **self.exams},
+            {**other.schools, **self.schools},
+            {**other.terms, **self.terms},
+        )
 
     def percentiles(self, marks: pd.DataFrame) -> pd.Series:
         """Return the place of each mark within county, grade and exam: 0 lowest, 1 highest.
