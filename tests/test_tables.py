@@ -732,3 +732,10 @@ def test_merged_cells_that_lie_upon_each_other_are_refused(tmp_path, monkeypatch
     book.save(tmp_path / "学生.xlsx")
     with pytest.raises(TableError, match="merged cells of sheet"):
         read_tables(tmp_path)
+
+
+def test_what_is_derived_from_tables_is_worked_out_once() -> None:
+    tables, made = Tables({}), []
+    assert [tables.derived("key", lambda: made.append(1) or 7) for _ in range(2)] == [7, 7]
+    assert made == [1]
+    assert tables.replace().derived("key", lambda: 8) == 8  # other tables, other values

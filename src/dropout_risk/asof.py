@@ -68,6 +68,10 @@ class Terms:
     @classmethod
     def of(cls, tables: Tables) -> "Terms":
         """Read the terms of `tables`."""
+        return tables.derived("terms", lambda: cls._read(tables))
+
+    @classmethod
+    def _read(cls, tables: Tables) -> "Terms":
         frame = tables.get_frame("terms").dropna(subset=["term", "start", "end"]).sort_values("start")
         if frame.empty:
             raise TableError("The table terms has no usable row; give each term its name, start and end.")
@@ -215,6 +219,10 @@ def roll(tables: Tables, as_of: str | date | pd.Timestamp) -> pd.DataFrame:
     hiding place of a dropout.
     """
     day = to_day(as_of)
+    return tables.derived(("roll", day), lambda: _roll(tables, day))
+
+
+def _roll(tables: Tables, day: pd.Timestamp) -> pd.DataFrame:
     known = cut(tables.only("terms", "schools", "enrolments", "status_changes"), day)
     terms = Terms.of(known)
     term = terms.at(day)

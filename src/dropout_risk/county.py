@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dropout_risk.asof import Terms, roll
+from dropout_risk.asof import Terms
 from dropout_risk.errors import TableError
 from dropout_risk.features import build_features
 from dropout_risk.schema import Problem, Tables
@@ -23,19 +23,12 @@ class County:
     refused: pd.DataFrame
     report: Report
     _features: dict[pd.Timestamp, pd.DataFrame] = field(default_factory=dict, repr=False)
-    _rolls: dict[pd.Timestamp, pd.DataFrame] = field(default_factory=dict, repr=False)
 
     def features(self, day: pd.Timestamp) -> pd.DataFrame:
         """Return the features of every student at risk on `day`; built once a day, since the tables never change."""
         if day not in self._features:
             self._features[day] = build_features(self.tables, day)
         return self._features[day]
-
-    def roll(self, day: pd.Timestamp) -> pd.DataFrame:
-        """Return every student on roll on `day` (see `asof.roll`); worked out once a day."""
-        if day not in self._rolls:
-            self._rolls[day] = roll(self.tables, day)
-        return self._rolls[day]
 
 
 def check_county(tables: Tables) -> County:

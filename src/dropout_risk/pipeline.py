@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dropout_risk.applicability import Limits, withheld
-from dropout_risk.asof import Terms, at_risk, to_day
+from dropout_risk.asof import Terms, at_risk, roll, to_day
 from dropout_risk.backtest import Backtest
 from dropout_risk.bundle import Bundle
 from dropout_risk.capacity import Capacity, Place
@@ -156,7 +156,7 @@ def _frame(read: _Read, bundle: Bundle, risk: np.ndarray) -> pd.DataFrame:
 def _students(county: County, day: pd.Timestamp) -> pd.DataFrame:
     """Return the roll on a day, with the township of each student's school."""
     schools = county.tables["schools"].drop_duplicates("school_id").set_index("school_id")
-    students = county.roll(day)
+    students = roll(county.tables, day)
     return students.assign(township_id=students["school_id"].map(schools["township_id"]))
 
 

@@ -7,11 +7,14 @@ Religion is not recorded at all: `REFUSED_HEADERS` names the headers that no rea
 Source of names and codes: the national student register template and `GB/T 2260` county codes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cache
+from typing import Any, Literal, TypeVar
 
 import pandas as pd
+
+T = TypeVar("T")
 
 Kind = Literal["string", "integer", "number", "boolean", "date", "category"]
 Role = Literal["key", "fact", "label", "identity", "audit"]
@@ -449,6 +452,7 @@ class Tables(Mapping[str, pd.DataFrame]):
         self.problems = tuple(problems)
         self.sources = dict(sources or {})
         self.oracle = oracle
+        self._derived: dict[object, Any] = {}
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self._frames[name]
@@ -465,6 +469,13 @@ class Tables(Mapping[str, pd.DataFrame]):
     def get_frame(self, name: str) -> pd.DataFrame:
         """Return the table called `name`, or an empty one with the schema's columns."""
         return self._frames[name] if name in self._frames else empty_frame(name)
+
+    def derived(self, key: object, make: Callable[[], T]) -> T:
+        """Return what `make` gives, worked out once: tables are never changed, only replaced."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        made: T = self._derived[key]
+        return made
 
     def replace(self, **changes: Any) -> "Tables":
         """Return a copy in which the named frames are others: ``tables.replace(grades=frame)``."""
@@ -485,6 +496,11 @@ class Tables(Mapping[str, pd.DataFrame]):
 
 def empty_frame(name: str) -> pd.DataFrame:
     """Return table `name` without rows, with the schema's columns and dtypes."""
+    return _empty(name).copy()
+
+
+@cache
+def _empty(name: str) -> pd.DataFrame:
     columns = {
         column.name: pd.Series(
             dtype=pd.CategoricalDtype(list(column.allowed)) if column.kind == "category" else DTYPES[column.kind]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dropout_risk.applicability import Withheld
-from dropout_risk.asof import Terms, cut, in_order
+from dropout_risk.asof import Terms, cut, in_order, roll
 from dropout_risk.county import County
 from dropout_risk.descriptions import FEATURES, Lang
 from dropout_risk.explanation import Reason
@@ -225,7 +225,7 @@ def _refusals(
     roster = read[(read["term"] == term) | ~read["term"].isin(terms.names)]
     known = cut(county.tables.only("terms", "enrolments"), day)["enrolments"]
     winners = known.loc[known["term"] == term, "student_id"]
-    cause_of = county.roll(day)["not_at_risk"]
+    cause_of = roll(county.tables, day)["not_at_risk"]
     faults = county.refused[county.refused["table"] == "enrolments"]
     told = faults[["column", "value", "message_zh", "message"]].itertuples(index=False, name=None)
     fault_at = dict(zip(zip(faults["file"], faults["row"], strict=True), told, strict=True))
