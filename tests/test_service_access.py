@@ -663,7 +663,7 @@ def test_no_name_number_or_id_leaves_the_answer(caplog: pytest.LogCaptureFixture
         answer = scored_by(service.ask("school", "POST", "/score", json={"tables": roster}, headers=headers))
         assert answer["scored"] == 3
         named = pseudonyms(service.database)
-        bad = Roster({**roster, "terms": []})
+        bad = Roster({**roster, "enrolments": []})
         assert_problem(service.ask("school", "POST", "/score", json={"tables": bad}), 422)
         assert_problem(service.ask("school", "POST", "/score", content=json.dumps(roster)[:-9].encode(),
                                    headers={"content-type": JSON}), 400)  # fmt: skip
