@@ -196,6 +196,21 @@ def test_the_looking_outlives_whatever_a_model_raises(first: Bundle, tmp_path: P
         models.stop()
 
 
+def test_the_looking_outlives_figures_that_cannot_be_told(
+    first: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("of a value that nobody may see")
+
+    models = Models(
+        settings_for("anywhere", tmp_path), fetch=lambda _: first, token_of=lambda *_, **__: "same", after_look=fail
+    )
+    assert models.refresh()
+    assert models.current is not None
+    assert "cannot be told (ZeroDivisionError)" in caplog.text
+    assert "nobody may see" not in caplog.text
+
+
 def test_the_start_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("dropout_risk.service.models.FIRST_LOOK_SECONDS", 0.1)
     answers = threading.Event()

@@ -100,7 +100,10 @@ class Models:
         What goes wrong is logged and kept in `trouble`; a model that could not be used is tried again at the next look.
         """
         found = self._refresh()
-        self._after_look()
+        try:
+            self._after_look()
+        except Exception as error:  # a figure that cannot be worked out ends neither the looking nor a request
+            _log.error("the figures of the model cannot be told (%s)", type(error).__name__)
         return found
 
     def _refresh(self) -> bool:
