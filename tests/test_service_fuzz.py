@@ -334,8 +334,8 @@ def damage_tables(tables: Records, plan: list[tuple[str, str, int, list[Any]]]) 
     damaged: dict[str, Any] = dict(tables)
     for name, kind, place, junk in plan:
         rows, column = damaged.get(name), pick(TABLES[name].names, place)
-        if not isinstance(rows, list):
-            continue
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            continue  # it is junk already
         match kind:
             case "leave out":
                 del damaged[name]
