@@ -220,9 +220,9 @@ def leaking(monkeypatch):
 
     monkeypatch.setattr(cohort, "build_features", build_features)
     monkeypatch.setattr(county_module, "build_features", build_features)
-    two_counties()._features.clear()
+    two_counties().tables._derived.clear()
     yield
-    two_counties()._features.clear()
+    two_counties().tables._derived.clear()
 
 
 @pytest.mark.slow

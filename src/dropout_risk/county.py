@@ -1,7 +1,7 @@
 """A county's tables after checking: what can be used, what was refused, and the newest day to score."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -22,13 +22,10 @@ class County:
     as_read: Tables
     refused: pd.DataFrame
     report: Report
-    _features: dict[pd.Timestamp, pd.DataFrame] = field(default_factory=dict, repr=False)
 
     def features(self, day: pd.Timestamp) -> pd.DataFrame:
         """Return the features of every student at risk on `day`; built once a day, since the tables never change."""
-        if day not in self._features:
-            self._features[day] = build_features(self.tables, day)
-        return self._features[day]
+        return self.tables.derived(("features", day), lambda: build_features(self.tables, day))
 
 
 def check_county(tables: Tables) -> County:
