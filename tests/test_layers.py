@@ -23,6 +23,7 @@ LAYERS = [
         "access",
         "profile",
     },
+    {"arrays"},
     {
         "asof",
         "columns",

@@ -7,7 +7,7 @@ Religion is not recorded at all: `REFUSED_HEADERS` names the headers that no rea
 Source of names and codes: the national student register template and `GB/T 2260` county codes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, TypeVar
@@ -453,6 +453,7 @@ class Tables(Mapping[str, pd.DataFrame]):
         self.sources = dict(sources or {})
         self.oracle = oracle
         self._derived: dict[object, Any] = {}
+        self._derived_of: dict[str, dict[object, Any]] = {name: {} for name in self._frames}
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         return self._frames[name]
@@ -477,14 +478,32 @@ class Tables(Mapping[str, pd.DataFrame]):
         made: T = self._derived[key]
         return made
 
+    def derived_of(self, name: str, key: object, make: Callable[[], T]) -> T:
+        """Return what `make` gives from the table `name` alone, worked out once, for copies that hold it too."""
+        kept = self._derived_of.setdefault(name, {})
+        if key not in kept:
+            kept[key] = make()
+        made: T = kept[key]
+        return made
+
     def replace(self, **changes: Any) -> "Tables":
         """Return a copy in which the named frames are others: ``tables.replace(grades=frame)``."""
-        frames = {**self._frames, **changes}
-        return Tables(frames, problems=self.problems, sources=self.sources, oracle=self.oracle)
+        return self._copy({**self._frames, **changes}, problems=self.problems, sources=self.sources, oracle=self.oracle)
 
     def only(self, *names: str) -> "Tables":
         """Return the tables called `names`, as far as they are there, without problems and sources."""
-        return Tables({name: self._frames[name] for name in names if name in self._frames})
+        return self._copy({name: self._frames[name] for name in names if name in self._frames})
+
+    def with_problems(self, problems: Iterable[Problem]) -> "Tables":
+        """Return a copy of which these problems are told."""
+        return self._copy(self._frames, problems=tuple(problems), sources=self.sources, oracle=self.oracle)
+
+    def _copy(self, frames: Mapping[str, pd.DataFrame], **others: Any) -> "Tables":
+        copy = Tables(frames, **others)
+        for name, frame in copy.items():
+            if self._frames.get(name) is frame:
+                copy._derived_of[name] = self._derived_of.setdefault(name, {})
+        return copy
 
     def locate(self, name: str, position: int) -> tuple[str | None, int]:
         """Return the file and the row number of the row with index label `position` in table `name`."""
