@@ -116,4 +116,4 @@ def _labels(tables: Tables, name: str, column: str) -> Int8s:
 
 
 def _flags(values: "pd.Series[Any]") -> Int8s:
-    return values.astype("Int8").to_numpy(np.int8, na_value=-1)
+    return np.asarray(values.astype("Int8").to_numpy(np.int8, na_value=-1), dtype=np.int8)
