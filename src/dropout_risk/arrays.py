@@ -4,7 +4,8 @@ What is done on every request is done on these: an operation on a small array co
 a column of a frame costs a hundred. Each array is made once for a table, in the order of its rows, and never changed.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Texts = npt.NDArray[np.object_]
 
+T = TypeVar("T", bound=np.generic)
+
 NO_DAY = int(np.iinfo(np.int64).min)
 """Stands for a day that is not known."""
 
@@ -32,7 +35,7 @@ class Coded(NamedTuple):
     codes : int32 array (n,)
         The place of each text in `names`; -1 where it is missing.
     names : object array (m,)
-        The distinct texts, in the order in which they come.
+        The distinct texts, in the order in which they came; those of rows that were left out since are there still.
     """
 
     codes: Int32s
@@ -92,6 +95,59 @@ def flags(tables: Tables, name: str, column: str) -> Int8s:
     [1, -1, 0]
     """
     return tables.derived_of(name, ("flags", column), lambda: _flags(_column(tables, name, column)))
+
+
+def matched(one: Coded, other: Coded) -> Int32s:
+    """Return for each row of `one` the place of its text among the names of `other`, -1 where it is not there.
+
+    Examples
+    --------
+    >>> matched(Coded(np.array([0, -1, 1]), np.array(["a", "b"])), Coded(np.array([0]), np.array(["b"]))).tolist()
+    [-1, -1, 0]
+    """
+    if one.names is other.names:
+        return one.codes
+    return spread(one, places(one.names, other.names))
+
+
+def places(names: Iterable[str], among: Iterable[str]) -> Int32s:
+    """Return the place of each name among others, each there once; -1 where it is not there."""
+    place = {name: at for at, name in enumerate(among)}
+    return np.array([place.get(name, -1) for name in names], dtype=np.int32)
+
+
+def spread(coded: Coded, values: npt.NDArray[T], missing: Any = -1) -> npt.NDArray[T]:
+    """Return for each row the one of `values`, one for each name, that belongs to its text.
+
+    Examples
+    --------
+    >>> spread(Coded(np.array([0, -1, 1]), np.array(["a", "b"])), np.array([1.5, 2.5]), np.nan).tolist()
+    [1.5, nan, 2.5]
+    """
+    return np.append(values, np.array([missing], dtype=values.dtype))[coded.codes]
+
+
+def take_rows(tables: Tables, name: str, rows: npt.NDArray[np.intp]) -> Tables:
+    """Return the tables with only the rows of `name` that stand at these positions; their arrays are taken along."""
+    taken = {key: _taken(value, rows) for key, value in tables.known_of(name).items() if _is_array(value)}
+    return tables.with_frame(name, tables[name].take(rows), taken)
+
+
+def with_dates(tables: Tables, name: str, column: str, values: Int64s) -> Tables:
+    """Return the tables with other dates in one column of `name`; the arrays of the other columns are taken along."""
+    dates = pd.Series(values.view("datetime64[D]").astype("datetime64[us]"), tables[name].index)
+    others = {
+        key: value for key, value in tables.known_of(name).items() if key != ("days", column) and _is_array(value)
+    }
+    return tables.with_frame(name, tables[name].assign(**{column: dates}), others | {("days", column): values})
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, np.ndarray | Coded)
+
+
+def _taken(value: Any, rows: npt.NDArray[np.intp]) -> Any:
+    return Coded(value.codes[rows], value.names) if isinstance(value, Coded) else value[rows]
 
 
 def _column(tables: Tables, name: str, column: str) -> "pd.Series[Any]":

@@ -486,6 +486,16 @@ class Tables(Mapping[str, pd.DataFrame]):
         made: T = kept[key]
         return made
 
+    def known_of(self, name: str) -> Mapping[object, Any]:
+        """Return what has been derived from the table `name` so far."""
+        return self._derived_of.get(name, {})
+
+    def with_frame(self, name: str, frame: pd.DataFrame, derived: Mapping[object, Any]) -> "Tables":
+        """Return a copy with another frame under `name`, of which `derived` is known already."""
+        copy = self.replace(**{name: frame})
+        copy._derived_of[name] = dict(derived)
+        return copy
+
     def replace(self, **changes: Any) -> "Tables":
         """Return a copy in which the named frames are others: ``tables.replace(grades=frame)``."""
         return self._copy({**self._frames, **changes}, problems=self.problems, sources=self.sources, oracle=self.oracle)
