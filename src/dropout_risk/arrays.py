@@ -26,6 +26,9 @@ T = TypeVar("T", bound=np.generic)
 NO_DAY = int(np.iinfo(np.int64).min)
 """Stands for a day that is not known."""
 
+_KINDS = ("texts", "labels", "days", "numbers", "flags")
+"""The functions below, under whose names arrays are kept."""
+
 
 class Coded(NamedTuple):
     """Texts as numbers.
@@ -127,23 +130,117 @@ def spread(coded: Coded, values: npt.NDArray[T], missing: Any = -1) -> npt.NDArr
     return np.append(values, np.array([missing], dtype=values.dtype))[coded.codes]
 
 
+def first_rows(coded: Coded) -> Int64s:
+    """Return for each name the first row that holds it, -1 where no row does.
+
+    Examples
+    --------
+    >>> first_rows(Coded(np.array([0, -1, 0, 1]), np.array(["a", "b", "c"]))).tolist()
+    [0, 3, -1]
+    """
+    first = np.full(len(coded.names) + 1, -1)
+    first[coded.codes[::-1]] = np.arange(len(coded.codes))[::-1]
+    return first[:-1]
+
+
+def row_keys(tables: Tables, name: str, columns: Iterable[str]) -> Int64s:
+    """Return one number from 0 on for each row, equal where all of `columns` are equal; what is missing equals itself.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"student_id": ["a", "a", "b"], "date": pd.to_datetime(["2020-09-01"] * 3)})
+    >>> row_keys(Tables({"attendance": frame}), "attendance", ["student_id", "date"]).tolist()
+    [3, 3, 5]
+    """
+    keys, size = np.zeros(len(tables[name]), dtype=np.int64), 1
+    for column in columns:
+        part = _part(tables, name, column)
+        radix = int(part.max(initial=0)) + 1
+        if size * radix > _LARGEST:
+            keys = np.unique(keys, return_inverse=True)[1]
+            size = int(keys.max(initial=0)) + 1
+        keys, size = keys * radix + part, size * radix
+    return keys
+
+
+_LARGEST = 2**62
+_ROOM = 8
+"""Counts that a row may cost where rows are counted by key."""
+
+
+def _part(tables: Tables, name: str, column: str) -> Int64s:
+    kind = TABLES[name][column].kind
+    if kind == "date":
+        day = days(tables, name, column)
+        earliest = day[day != NO_DAY].min(initial=np.iinfo(np.int64).max)
+        return np.where(day == NO_DAY, 0, day - earliest + 1)
+    codes = labels(tables, name, column) if kind == "category" else texts(tables, name, column).codes
+    return codes.astype(np.int64) + 1
+
+
+def repeats(keys: Int64s) -> npt.NDArray[np.bool_]:
+    """Return which keys, numbers from 0 on, stand there more than once.
+
+    Examples
+    --------
+    >>> repeats(np.array([3, 1, 3])).tolist()
+    [True, False, True]
+    """
+    if keys.max(initial=0) > _ROOM * len(keys) + 1000:
+        return pd.Series(keys).duplicated(keep=False).to_numpy()
+    return np.asarray(np.bincount(keys)[keys] > 1)
+
+
+def as_days(dates: pd.DatetimeIndex) -> Int64s:
+    """Return dates as days since 1970."""
+    return dates.to_numpy("datetime64[D]").view(np.int64)
+
+
+def as_dates(day: Int64s) -> npt.NDArray[np.datetime64]:
+    """Return days since 1970 as the dates of a frame, NaT for `NO_DAY`.
+
+    Examples
+    --------
+    >>> as_dates(np.array([1, NO_DAY])).astype(str).tolist()
+    ['1970-01-02T00:00:00.000000', 'NaT']
+    """
+    return day.view("datetime64[D]").astype("datetime64[us]")
+
+
+def as_text(coded: Coded) -> "pd.api.extensions.ExtensionArray":
+    """Return texts as a column of a frame."""
+    return pd.array(coded.names, dtype="str").take(coded.codes, allow_fill=True)
+
+
+def day_number(day: pd.Timestamp) -> int:
+    """Return the days since 1970.
+
+    Examples
+    --------
+    >>> day_number(pd.Timestamp("1970-01-03"))
+    2
+    """
+    return int((day - _EPOCH).days)
+
+
+_EPOCH = pd.Timestamp("1970-01-01")
+
+
 def take_rows(tables: Tables, name: str, rows: npt.NDArray[np.intp]) -> Tables:
     """Return the tables with only the rows of `name` that stand at these positions; their arrays are taken along."""
-    taken = {key: _taken(value, rows) for key, value in tables.known_of(name).items() if _is_array(value)}
+    taken = {key: _taken(value, rows) for key, value in _arrays(tables, name).items()}
     return tables.with_frame(name, tables[name].take(rows), taken)
 
 
 def with_dates(tables: Tables, name: str, column: str, values: Int64s) -> Tables:
     """Return the tables with other dates in one column of `name`; the arrays of the other columns are taken along."""
-    dates = pd.Series(values.view("datetime64[D]").astype("datetime64[us]"), tables[name].index)
-    others = {
-        key: value for key, value in tables.known_of(name).items() if key != ("days", column) and _is_array(value)
-    }
-    return tables.with_frame(name, tables[name].assign(**{column: dates}), others | {("days", column): values})
+    dates = pd.Series(as_dates(values), tables[name].index)
+    arrays = {**_arrays(tables, name), ("days", column): values}
+    return tables.with_frame(name, tables[name].assign(**{column: dates}), arrays)
 
 
-def _is_array(value: object) -> bool:
-    return isinstance(value, np.ndarray | Coded)
+def _arrays(tables: Tables, name: str) -> dict[Any, Any]:
+    return {key: value for key, value in tables.known_of(name).items() if key[0] in _KINDS}
 
 
 def _taken(value: Any, rows: npt.NDArray[np.intp]) -> Any:

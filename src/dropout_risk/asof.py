@@ -11,6 +11,27 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dropout_risk.arrays import (
+    NO_DAY,
+    Coded,
+    Int64s,
+    as_dates,
+    as_days,
+    as_text,
+    day_number,
+    days,
+    first_rows,
+    labels,
+    matched,
+    numbers,
+    places,
+    repeats,
+    row_keys,
+    spread,
+    take_rows,
+    texts,
+    with_dates,
+)
 from dropout_risk.errors import SettingsError, TableError
 from dropout_risk.schema import TABLES, Tables
 
@@ -19,6 +40,11 @@ FINAL_GRADE = 9
 
 EXITS = ("dropout", "transfer_out", "suspended", "graduated", "died", "emigrated")
 """Status changes that end a student's presence."""
+
+_CHANGES = tuple(TABLES["status_changes"]["change"].allowed)
+_EXIT_LABELS = [_CHANGES.index(change) for change in EXITS]
+
+_LAST_DAY = int(np.iinfo(np.int64).max)
 
 
 def to_day(value: str | date | pd.Timestamp) -> pd.Timestamp:
@@ -116,13 +142,19 @@ def event_dates(tables: Tables, name: str) -> pd.Series:
     -------
     Series of datetimes, index as the table's; NaT where nothing is known.
     """
-    table, frame = TABLES[name], tables[name]
-    dates = frame[table.event] if table.event else pd.Series(pd.NaT, frame.index, dtype="datetime64[us]")
-    if table.event_fallback and dates.isna().any():
-        terms = Terms.of(tables)
-        days = terms.starts if table.event_fallback == "term_start" else terms.ends
-        dates = dates.fillna(frame["term"].map(dict(zip(terms.names, days, strict=True))))
-    return dates
+    return pd.Series(as_dates(_event_days(tables, name)), tables[name].index)
+
+
+def _event_days(tables: Tables, name: str) -> Int64s:
+    table = TABLES[name]
+    happened = days(tables, name, table.event) if table.event else np.full(len(tables[name]), NO_DAY)
+    unknown = happened == NO_DAY
+    if not table.event_fallback or not unknown.any():
+        return happened
+    terms, term = Terms.of(tables), texts(tables, name, "term")
+    bounds = terms.starts if table.event_fallback == "term_start" else terms.ends
+    of_term = np.append(as_days(bounds), NO_DAY)[places(term.names, terms.names)]
+    return np.where(unknown, spread(term, of_term, NO_DAY), happened)
 
 
 def cut(tables: Tables, as_of: str | date | pd.Timestamp) -> Tables:
@@ -152,40 +184,54 @@ def cut(tables: Tables, as_of: str | date | pd.Timestamp) -> Tables:
     planned school days carry no date of knowledge and pass. A row that is edited in place (a `valid_to`
     filled in later) shows the edit from its day on: hand in corrections as rows with their own date.
     """
-    day = to_day(as_of)
-    frames = {
-        name: _known(tables, name, day)
-        for name in tables
-        if TABLES[name].has_recorded_at  # the other tables do not change with time
-    }
-    if "households" in frames:
-        # A status holds on its last day: an end on the day itself is still to come.
-        frames["households"] = _blank_after(frames["households"], "valid_to", day - pd.Timedelta(days=1))
-    if "status_changes" in frames:
-        frames["status_changes"] = _blank_after(frames["status_changes"], "arrival_date", day)
-    return tables.replace(**frames)
+    day = day_number(to_day(as_of))
+    known = tables
+    for name in tables:
+        if TABLES[name].has_recorded_at:  # the other tables do not change with time
+            known = _known(known, name, day)
+    # A status holds on its last day: an end on the day itself is still to come.
+    known = _blank_after(known, "households", "valid_to", day - 1)
+    return _blank_after(known, "status_changes", "arrival_date", day)
 
 
-def _known(tables: Tables, name: str, day: pd.Timestamp) -> pd.DataFrame:
-    frame, happened = tables[name], event_dates(tables, name)
-    recorded = frame["recorded_at"]
-    seen = (recorded.isna() | (recorded <= day)) & (happened.isna() | (happened <= day))
-    known = frame[seen].assign(recorded_at=recorded.fillna(happened)[seen])
-    return latest_records(known, TABLES[name].key)
+def _known(tables: Tables, name: str, day: int) -> Tables:
+    """Return the tables with those rows of `name` that were known on a day, and when each became known."""
+    happened, recorded = _event_days(tables, name), days(tables, name, "recorded_at")
+    unknown = recorded == NO_DAY  # the smallest of all days: what has no day passes
+    if unknown.any():
+        recorded = np.where(unknown, happened, recorded)
+        tables = with_dates(tables, name, "recorded_at", recorded)
+    seen = (recorded <= day) & (happened <= day)
+    if not seen.all():
+        tables = take_rows(tables, name, np.flatnonzero(seen))
+    return _without_rivals(tables, name)
+
+
+def _without_rivals(tables: Tables, name: str) -> Tables:
+    repeated = repeats(row_keys(tables, name, TABLES[name].key))
+    if not repeated.any():
+        return tables
+    frame = tables[name]
+    rivals = frame[repeated].set_axis(np.flatnonzero(repeated))
+    lost = np.setdiff1d(rivals.index, latest_records(rivals, TABLES[name].key).index)
+    return take_rows(tables, name, np.delete(np.arange(len(frame)), lost))
 
 
 def attendance_between(tables: Tables, start: pd.Timestamp, end: pd.Timestamp) -> Tables:
     """Return `tables` with the daily attendance of these days only, to spare what follows the long past."""
     if "attendance" not in tables:
         return tables
-    attendance = tables["attendance"]
-    return tables.replace(attendance=attendance[attendance["date"].between(start, end)])
+    day = days(tables, "attendance", "date")
+    inside = (day >= day_number(start)) & (day <= day_number(end))
+    return tables if inside.all() else take_rows(tables, "attendance", np.flatnonzero(inside))
 
 
 def latest(tables: Tables) -> Tables:
     """Return all tables with corrections carried out: of records with one key the one recorded last."""
-    last = pd.Timestamp.max.floor("D").as_unit("us")
-    return tables.replace(**{name: _known(tables, name, last) for name in tables if TABLES[name].has_recorded_at})
+    for name in tables:
+        if TABLES[name].has_recorded_at:
+            tables = _known(tables, name, _LAST_DAY)
+    return tables
 
 
 def latest_records(frame: pd.DataFrame, key: tuple[str, ...]) -> pd.DataFrame:
@@ -199,8 +245,12 @@ def latest_records(frame: pd.DataFrame, key: tuple[str, ...]) -> pd.DataFrame:
     return frame[~repeated | frame.index.isin(winners.index)]
 
 
-def _blank_after(frame: pd.DataFrame, column: str, day: pd.Timestamp) -> pd.DataFrame:
-    return frame.assign(**{column: frame[column].where(frame[column] <= day)})
+def _blank_after(tables: Tables, name: str, column: str, day: int) -> Tables:
+    if name not in tables:
+        return tables
+    given = days(tables, name, column)
+    later = given > day
+    return with_dates(tables, name, column, np.where(later, NO_DAY, given)) if later.any() else tables
 
 
 def roll(tables: Tables, as_of: str | date | pd.Timestamp) -> pd.DataFrame:
@@ -224,22 +274,45 @@ def roll(tables: Tables, as_of: str | date | pd.Timestamp) -> pd.DataFrame:
 
 def _roll(tables: Tables, day: pd.Timestamp) -> pd.DataFrame:
     known = cut(tables.only("terms", "schools", "enrolments", "status_changes"), day)
+    rows, cause = _on_roll(known, day)
+    enrolments = known.get_frame("enrolments").take(rows).set_index("student_id")
+    school, schools = texts(known, "enrolments", "school_id"), texts(known, "schools", "school_id")
+    county, of_school = texts(known, "schools", "county_id"), np.append(first_rows(schools), -1)
+    codes = np.append(county.codes, -1)[of_school[matched(school, schools)[rows]]]
+    return enrolments.assign(county_id=as_text(Coded(codes, county.names)), not_at_risk=as_text(cause))
+
+
+def _on_roll(known: Tables, day: pd.Timestamp) -> tuple[Int64s, Coded]:
+    """Return the rows of the enrolments in the term of `day`, by student, and why one is not at risk."""
     terms = Terms.of(known)
-    term = terms.at(day)
-    enrolments = known.get_frame("enrolments")
-    rows = enrolments[enrolments["term"] == term].set_index("student_id")
-    begun = event_dates(known, "enrolments").reindex(enrolments.index[enrolments["term"] == term])
-    rows = rows.assign(
-        county_id=rows["school_id"].map(county_of_schools(known)),
-    )
-    ended = _last_changes(known).reindex(rows.index)
-    gone = ended["change"].isin(EXITS) & (ended["date"] >= begun.to_numpy())
-    gone &= ~((ended["change"] == "transfer_out") & ended["arrival_date"].isna())
-    rows["not_at_risk"] = ended["change"].astype("str").where(gone)
-    if terms.ends_school_year(term):
-        graduating = (rows["grade"] >= FINAL_GRADE) & rows["not_at_risk"].isna()
-        rows["not_at_risk"] = rows["not_at_risk"].mask(graduating, "graduating")
-    return rows.sort_index()
+    running = terms.at(day)
+    student, term = texts(known, "enrolments", "student_id"), texts(known, "enrolments", "term")
+    rows = np.flatnonzero((term.codes == places([running], term.names)[0]) & (term.codes >= 0))
+    order = np.append(np.argsort(np.argsort(student.names)), len(student.names))
+    rows = rows[np.argsort(order[student.codes[rows]], kind="stable")]
+    last = _last_changes(known, Coded(student.codes[rows], student.names))
+    ended = np.append(days(known, "status_changes", "date"), NO_DAY)[last]
+    change = np.append(labels(known, "status_changes", "change"), -1)[last]
+    arrival = np.append(days(known, "status_changes", "arrival_date"), NO_DAY)[last]
+    begun = _event_days(known, "enrolments")[rows]
+    gone = np.isin(change, _EXIT_LABELS) & (ended != NO_DAY) & (begun != NO_DAY) & (ended >= begun)
+    gone &= ~((change == _CHANGES.index("transfer_out")) & (arrival == NO_DAY))
+    cause = np.where(gone, change, -1)
+    if terms.ends_school_year(running):
+        cause = np.where(~gone & (numbers(known, "enrolments", "grade")[rows] >= FINAL_GRADE), len(_CHANGES), cause)
+    return rows, Coded(cause.astype(np.int32), np.array([*_CHANGES, "graduating"], dtype=object))
+
+
+def _last_changes(known: Tables, students: Coded) -> Int64s:
+    """Return the row of the last status change of each of `students`, -1 without any."""
+    day, change = days(known, "status_changes", "date"), labels(known, "status_changes", "change")
+    comes = ~np.isin(change, _EXIT_LABELS)  # of one day, an exit comes before an arrival
+    order = np.lexsort((np.where(change < 0, len(_CHANGES), change), comes, np.where(day == NO_DAY, _LAST_DAY, day)))
+    student = matched(texts(known, "status_changes", "student_id"), students)[order]
+    last = np.full(len(students.names) + 1, -1)
+    last[student] = order  # of several the last one stays
+    last[-1] = -1
+    return last[students.codes]
 
 
 def county_of_schools(tables: Tables) -> pd.Series:
@@ -251,11 +324,6 @@ def in_order(changes: pd.DataFrame) -> pd.DataFrame:
     """Return status changes in the order of time; of one day, an exit comes before an arrival."""
     comes = ~changes["change"].isin(EXITS)
     return changes.assign(comes=comes).sort_values(["date", "comes", "change"]).drop(columns="comes")
-
-
-def _last_changes(tables: Tables) -> pd.DataFrame:
-    changes = in_order(tables.get_frame("status_changes"))
-    return changes.drop_duplicates("student_id", keep="last").set_index("student_id")
 
 
 def at_risk(tables: Tables, as_of: str | date | pd.Timestamp) -> pd.DataFrame:

@@ -486,7 +486,7 @@ class Tables(Mapping[str, pd.DataFrame]):
         made: T = kept[key]
         return made
 
-    def known_of(self, name: str) -> Mapping[object, Any]:
+    def known_of(self, name: str) -> Mapping[Any, Any]:
         """Return what has been derived from the table `name` so far."""
         return self._derived_of.get(name, {})
 
