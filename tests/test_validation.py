@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from dropout_risk.coercion import MESSAGES
 from dropout_risk.errors import TableError
+from dropout_risk.id_numbers import id_number_fault
 from dropout_risk.schema import TABLES, Tables
 from dropout_risk.tables import make_tables, read_tables, tables_from_records
-from dropout_risk.validation import id_number_fault, usable, validate
+from dropout_risk.validation import usable, validate
 
 Frames = dict[str, pd.DataFrame]
 

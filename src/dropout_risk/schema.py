@@ -504,6 +504,11 @@ class Tables(Mapping[str, pd.DataFrame]):
         """Return the tables called `names`, as far as they are there, without problems and sources."""
         return self._copy({name: self._frames[name] for name in names if name in self._frames})
 
+    def without(self, *names: str) -> "Tables":
+        """Return a copy without the tables called `names`."""
+        frames = {name: frame for name, frame in self._frames.items() if name not in names}
+        return self._copy(frames, problems=self.problems, sources=self.sources, oracle=self.oracle)
+
     def with_problems(self, problems: Iterable[Problem]) -> "Tables":
         """Return a copy of which these problems are told."""
         return self._copy(self._frames, problems=tuple(problems), sources=self.sources, oracle=self.oracle)
