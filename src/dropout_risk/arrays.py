@@ -53,7 +53,7 @@ def texts(tables: Tables, name: str, column: str) -> Coded:
     >>> texts(Tables({"terms": pd.DataFrame({"term": ["b", None, "a", "b"]})}), "terms", "term")
     Coded(codes=array([ 0, -1,  1,  0], dtype=int32), names=array(['b', 'a'], dtype=object))
     """
-    return tables.derived_of(name, ("texts", column), lambda: _coded(_column(tables, name, column)))
+    return tables.derived_of(name, ("texts", column), lambda: coded(_column(tables, name, column)))
 
 
 def labels(tables: Tables, name: str, column: str) -> Int8s:
@@ -223,6 +223,11 @@ def day_number(day: pd.Timestamp) -> int:
     return int((day - _EPOCH).days)
 
 
+def as_day(number: int) -> pd.Timestamp:
+    """Return the day that has this number."""
+    return _EPOCH + pd.Timedelta(days=number)
+
+
 _EPOCH = pd.Timestamp("1970-01-01")
 
 
@@ -251,7 +256,14 @@ def _column(tables: Tables, name: str, column: str) -> "pd.Series[Any]":
     return tables.get_frame(name)[column]
 
 
-def _coded(values: "pd.Series[Any]") -> Coded:
+def coded(values: "pd.Series[Any]") -> Coded:
+    """Return any column of text as numbers.
+
+    Examples
+    --------
+    >>> coded(pd.Series(["b", "a", "b"])).codes.tolist()
+    [0, 1, 0]
+    """
     if isinstance(values.dtype, pd.StringDtype):
         cells = pa.chunked_array(values.array.__arrow_array__())
         encoded = pc.dictionary_encode(cells.combine_chunks() if cells.num_chunks != 1 else cells.chunk(0))
