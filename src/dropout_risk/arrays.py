@@ -207,6 +207,11 @@ def as_dates(day: Int64s) -> npt.NDArray[np.datetime64]:
     return day.view("datetime64[D]").astype("datetime64[us]")
 
 
+def as_int32(day: Int64s) -> Int32s:
+    """Return days as smaller numbers, the smallest for `NO_DAY`."""
+    return np.maximum(day, np.iinfo(np.int32).min).astype(np.int32)
+
+
 def as_text(coded: Coded) -> "pd.api.extensions.ExtensionArray":
     """Return texts as a column of a frame."""
     return pd.array(coded.names, dtype="str").take(coded.codes, allow_fill=True)
