@@ -19,6 +19,7 @@ Int8s = npt.NDArray[np.int8]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.object_]
 
 T = TypeVar("T", bound=np.generic)
@@ -178,7 +179,7 @@ def _part(tables: Tables, name: str, column: str) -> Int64s:
     return codes.astype(np.int64) + 1
 
 
-def repeats(keys: Int64s) -> npt.NDArray[np.bool_]:
+def repeats(keys: Int64s) -> Bools:
     """Return which keys, numbers from 0 on, stand there more than once.
 
     Examples

@@ -14,6 +14,7 @@ import pandas as pd
 from dropout_risk.arrays import (
     NO_DAY,
     Coded,
+    Int32s,
     Int64s,
     Texts,
     as_dates,
@@ -282,18 +283,25 @@ def _roll(tables: Tables, day: pd.Timestamp) -> pd.DataFrame:
     known = cut(tables.only("terms", "schools", "enrolments", "status_changes"), day)
     rows, cause = _on_roll(known, day)
     enrolments = known.get_frame("enrolments").take(rows).set_index("student_id")
-    school, schools = texts(known, "enrolments", "school_id"), texts(known, "schools", "school_id")
-    county, of_school = texts(known, "schools", "county_id"), np.append(first_rows(schools), -1)
-    codes = np.append(county.codes, -1)[of_school[matched(school, schools)[rows]]]
-    return enrolments.assign(county_id=as_text(Coded(codes, county.names)), not_at_risk=as_text(cause))
+    county = counties_enrolled(known)
+    return enrolments.assign(
+        county_id=as_text(Coded(county.codes[rows], county.names)),
+        not_at_risk=as_text(cause),
+    )
+
+
+def counties_enrolled(tables: Tables) -> Coded:
+    """Return the county of each row of the enrolments, -1 where it is not known."""
+    schools, county = texts(tables, "schools", "school_id"), texts(tables, "schools", "county_id")
+    of_school = np.append(county.codes, -1)[np.append(first_rows(schools), -1)]
+    return Coded(of_school[matched(texts(tables, "enrolments", "school_id"), schools)], county.names)
 
 
 def _on_roll(known: Tables, day: pd.Timestamp) -> tuple[Int64s, Coded]:
     """Return the rows of the enrolments in the term of `day`, by student, and why one is not at risk."""
     terms = Terms.of(known)
     running = terms.at(day)
-    student, term = texts(known, "enrolments", "student_id"), texts(known, "enrolments", "term")
-    rows = np.flatnonzero((term.codes == places([running], term.names)[0]) & (term.codes >= 0))
+    student, rows = texts(known, "enrolments", "student_id"), rows_in_term(known, "enrolments", running)
     order = np.append(np.argsort(np.argsort(student.names)), len(student.names))
     rows = rows[np.argsort(order[student.codes[rows]], kind="stable")]
     last = _last_changes(known, Coded(student.codes[rows], student.names))
@@ -348,11 +356,31 @@ class Students:
             raise TableError(f"student_id {twice} stands twice among the students; keep one row for each.")
         return cls(frame.index.to_numpy(dtype=object), coded(frame["school_id"]))
 
+    @classmethod
+    def enrolled(cls, tables: Tables, rows: Int64s) -> "Students":
+        """Return the students of some rows of the enrolments."""
+        student, school = texts(tables, "enrolments", "student_id"), texts(tables, "enrolments", "school_id")
+        return cls(student.names[student.codes[rows]], Coded(school.codes[rows], school.names))
+
+    def rows_of(self, ids: Coded) -> Int32s:
+        """Return the place of each of `ids` among the students, -1 for anybody else."""
+        return matched(ids, Coded(_NO_CODES, self.ids))
+
+
+_NO_CODES = np.zeros(0, dtype=np.int32)
+
 
 def rows_at_risk(known: Tables, day: pd.Timestamp) -> Int64s:
     """Return the rows of the enrolments of `at_risk`, by student; `known` is cut already."""
     rows, cause = _on_roll(known, day)
     return rows[cause.codes < 0]
+
+
+def rows_in_term(tables: Tables, name: str, term: str) -> Int64s:
+    """Return the rows of a table that are of this term."""
+    of_row = texts(tables, name, "term")
+    [code] = places([term], of_row.names)
+    return np.flatnonzero(of_row.codes == code) if code >= 0 else np.zeros(0, dtype=np.int64)
 
 
 def county_of_schools(tables: Tables) -> pd.Series:
@@ -439,8 +467,7 @@ def _reported_days(tables: Tables, schools: Texts, *, start: int, end: int) -> n
     inside = (at >= 0) & (at < is_open.shape[1]) & (labels(tables, "attendance", "code") != _CLOSED)
     if not inside.any():
         return is_open
-    term = texts(tables, "enrolments", "term")
-    running = np.flatnonzero(term.codes == places([Terms.of(tables).at(as_day(start))], term.names)[0])
+    running = rows_in_term(tables, "enrolments", Terms.of(tables).at(as_day(start)))
     student, school = texts(tables, "enrolments", "student_id"), texts(tables, "enrolments", "school_id")
     first = np.append(first_rows(Coded(student.codes[running], student.names)), -1)
     row = np.append(spread(school, places(school.names, schools))[running], -1)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dropout_risk.arrays import Coded, Int64s, as_days, as_int32, day_number, days, labels, matched, texts
+from dropout_risk.arrays import Int64s, as_days, as_int32, day_number, days, labels, texts
 from dropout_risk.asof import Students, school_days
 from dropout_risk.attendance.codes import CLOSED, CODE, CODES, MEASURES, NOT_REPORTED
 from dropout_risk.attendance.ids import Int32s
@@ -93,18 +93,15 @@ def read_cells(tables: Tables, students: Students, *, start: int, end: int) -> "
     cells = np.zeros((len(column), len(students.ids)), np.uint8)
     names = list(TABLES["attendance"]["code"].allowed)
     records = Records(
-        row=matched(texts(tables, "attendance", "student_id"), Coded(_NO_ROWS, students.ids)),
+        row=students.rows_of(texts(tables, "attendance", "student_id")),
         day=as_int32(days(tables, "attendance", "date")),
-        recorded=_NO_ROWS,
+        recorded=np.zeros(0, np.int32),
         code=labels(tables, "attendance", "code").astype(np.int32),
         number=np.array([*map(CODES.index, names), BAD], np.uint8),
     )
     window = Window(start, end, end, end, 0, len(students.ids), column)
     records.write(cells, window, np.zeros(len(COUNTED), np.int64))
     return cells
-
-
-_NO_ROWS = np.zeros(0, np.int32)
 
 
 def attendance_measures(matrix: AttendanceMatrix) -> pd.DataFrame:

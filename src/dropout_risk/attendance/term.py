@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from dropout_risk.arrays import Coded, Floats, Texts, day_number, matched, numbers, places, texts
-from dropout_risk.asof import Students, open_days
+from dropout_risk.arrays import Coded, Floats, day_number, numbers, texts
+from dropout_risk.asof import Students, open_days, rows_in_term
 from dropout_risk.attendance.codes import MEASURES
 from dropout_risk.attendance.matrix import as_frame, measure_cells, read_cells
 from dropout_risk.schema import Tables
@@ -17,15 +17,15 @@ def count_measures(tables: Tables, students: pd.Index, term: str) -> pd.DataFram
 
     Used for schools that hand in `attendance_counts` instead of daily attendance.
     """
-    return as_frame(_counted(tables, students.to_numpy(dtype=object), term), students)
+    ids = students.to_numpy(dtype=object)
+    return as_frame(_counted(tables, Students(ids, Coded(np.full(len(ids), -1), ids[:0])), term), students)
 
 
-def _counted(tables: Tables, ids: Texts, term: str) -> Floats:
+def _counted(tables: Tables, students: Students, term: str) -> Floats:
     """Return the measures that term counts allow, (8, n)."""
-    of_term, student = texts(tables, "attendance_counts", "term"), texts(tables, "attendance_counts", "student_id")
-    rows = np.flatnonzero(of_term.codes == places([term], of_term.names)[0])
-    row = np.full(len(ids) + 1, -1)
-    row[matched(Coded(student.codes[rows], student.names), Coded(np.zeros(0, np.int32), ids))] = rows
+    rows = rows_in_term(tables, "attendance_counts", term)
+    row = np.full(len(students.ids) + 1, -1)
+    row[students.rows_of(texts(tables, "attendance_counts", "student_id"))[rows]] = rows
     reported, absent, unexcused, late, silent, longest = (
         np.append(numbers(tables, "attendance_counts", column), np.nan)[row[:-1]]
         for column in (
@@ -34,7 +34,7 @@ def _counted(tables: Tables, ids: Texts, term: str) -> Floats:
     )  # fmt: skip
     reported = np.where(reported > 0, reported, np.nan)
     known = np.nan_to_num(reported) + silent
-    measures = dict.fromkeys(MEASURES, np.full(len(ids), np.nan))
+    measures = dict.fromkeys(MEASURES, np.full(len(students.ids), np.nan))
     measures |= {
         "absence_rate": absent / reported,
         "unexcused_rate": unexcused / reported,
@@ -71,5 +71,5 @@ def term_measures(tables: Tables, students: Students, *, term: str, start: pd.Ti
     daily = measure_cells(cells, opened, school, np.arange(first, last + 1))
     if "attendance_counts" not in tables:
         return daily
-    counted = _counted(tables, students.ids, term)
+    counted = _counted(tables, students, term)
     return np.where(np.isnan(daily[_RATE]) & ~np.isnan(counted[_RATE]), counted, daily)
