@@ -19,6 +19,7 @@ Int8s = npt.NDArray[np.int8]
 Int32s = npt.NDArray[np.int32]
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.object_]
 
 T = TypeVar("T", bound=np.generic)
@@ -53,7 +54,7 @@ def texts(tables: Tables, name: str, column: str) -> Coded:
     >>> texts(Tables({"terms": pd.DataFrame({"term": ["b", None, "a", "b"]})}), "terms", "term")
     Coded(codes=array([ 0, -1,  1,  0], dtype=int32), names=array(['b', 'a'], dtype=object))
     """
-    return tables.derived_of(name, ("texts", column), lambda: _coded(_column(tables, name, column)))
+    return tables.derived_of(name, ("texts", column), lambda: coded(_column(tables, name, column)))
 
 
 def labels(tables: Tables, name: str, column: str) -> Int8s:
@@ -178,7 +179,7 @@ def _part(tables: Tables, name: str, column: str) -> Int64s:
     return codes.astype(np.int64) + 1
 
 
-def repeats(keys: Int64s) -> npt.NDArray[np.bool_]:
+def repeats(keys: Int64s) -> Bools:
     """Return which keys, numbers from 0 on, stand there more than once.
 
     Examples
@@ -207,6 +208,11 @@ def as_dates(day: Int64s) -> npt.NDArray[np.datetime64]:
     return day.view("datetime64[D]").astype("datetime64[us]")
 
 
+def as_int32(day: Int64s) -> Int32s:
+    """Return days as smaller numbers, the smallest for `NO_DAY`."""
+    return np.maximum(day, np.iinfo(np.int32).min).astype(np.int32)
+
+
 def as_text(coded: Coded) -> "pd.api.extensions.ExtensionArray":
     """Return texts as a column of a frame."""
     return pd.array(coded.names, dtype="str").take(coded.codes, allow_fill=True)
@@ -221,6 +227,11 @@ def day_number(day: pd.Timestamp) -> int:
     2
     """
     return int((day - _EPOCH).days)
+
+
+def as_day(number: int) -> pd.Timestamp:
+    """Return the day that has this number."""
+    return _EPOCH + pd.Timedelta(days=number)
 
 
 _EPOCH = pd.Timestamp("1970-01-01")
@@ -251,7 +262,14 @@ def _column(tables: Tables, name: str, column: str) -> "pd.Series[Any]":
     return tables.get_frame(name)[column]
 
 
-def _coded(values: "pd.Series[Any]") -> Coded:
+def coded(values: "pd.Series[Any]") -> Coded:
+    """Return any column of text as numbers.
+
+    Examples
+    --------
+    >>> coded(pd.Series(["b", "a", "b"])).codes.tolist()
+    [0, 1, 0]
+    """
     if isinstance(values.dtype, pd.StringDtype):
         cells = pa.chunked_array(values.array.__arrow_array__())
         encoded = pc.dictionary_encode(cells.combine_chunks() if cells.num_chunks != 1 else cells.chunk(0))

@@ -14,13 +14,18 @@ import pandas as pd
 from dropout_risk.arrays import (
     NO_DAY,
     Coded,
+    Int32s,
     Int64s,
+    Texts,
     as_dates,
+    as_day,
     as_days,
     as_text,
+    coded,
     day_number,
     days,
     first_rows,
+    flags,
     labels,
     matched,
     numbers,
@@ -43,6 +48,8 @@ EXITS = ("dropout", "transfer_out", "suspended", "graduated", "died", "emigrated
 
 _CHANGES = tuple(TABLES["status_changes"]["change"].allowed)
 _EXIT_LABELS = [_CHANGES.index(change) for change in EXITS]
+
+_CLOSED = list(TABLES["attendance"]["code"].allowed).index("X")
 
 _LAST_DAY = int(np.iinfo(np.int64).max)
 
@@ -276,18 +283,25 @@ def _roll(tables: Tables, day: pd.Timestamp) -> pd.DataFrame:
     known = cut(tables.only("terms", "schools", "enrolments", "status_changes"), day)
     rows, cause = _on_roll(known, day)
     enrolments = known.get_frame("enrolments").take(rows).set_index("student_id")
-    school, schools = texts(known, "enrolments", "school_id"), texts(known, "schools", "school_id")
-    county, of_school = texts(known, "schools", "county_id"), np.append(first_rows(schools), -1)
-    codes = np.append(county.codes, -1)[of_school[matched(school, schools)[rows]]]
-    return enrolments.assign(county_id=as_text(Coded(codes, county.names)), not_at_risk=as_text(cause))
+    county = counties_enrolled(known)
+    return enrolments.assign(
+        county_id=as_text(Coded(county.codes[rows], county.names)),
+        not_at_risk=as_text(cause),
+    )
+
+
+def counties_enrolled(tables: Tables) -> Coded:
+    """Return the county of each row of the enrolments, -1 where it is not known."""
+    schools, county = texts(tables, "schools", "school_id"), texts(tables, "schools", "county_id")
+    of_school = np.append(county.codes, -1)[np.append(first_rows(schools), -1)]
+    return Coded(of_school[matched(texts(tables, "enrolments", "school_id"), schools)], county.names)
 
 
 def _on_roll(known: Tables, day: pd.Timestamp) -> tuple[Int64s, Coded]:
     """Return the rows of the enrolments in the term of `day`, by student, and why one is not at risk."""
     terms = Terms.of(known)
     running = terms.at(day)
-    student, term = texts(known, "enrolments", "student_id"), texts(known, "enrolments", "term")
-    rows = np.flatnonzero((term.codes == places([running], term.names)[0]) & (term.codes >= 0))
+    student, rows = texts(known, "enrolments", "student_id"), rows_in_term(known, "enrolments", running)
     order = np.append(np.argsort(np.argsort(student.names)), len(student.names))
     rows = rows[np.argsort(order[student.codes[rows]], kind="stable")]
     last = _last_changes(known, Coded(student.codes[rows], student.names))
@@ -313,6 +327,60 @@ def _last_changes(known: Tables, students: Coded) -> Int64s:
     last[student] = order  # of several the last one stays
     last[-1] = -1
     return last[students.codes]
+
+
+@dataclass(frozen=True, eq=False)
+class Students:
+    """Some students, each there once: what is done on every request needs no frame of them.
+
+    Attributes
+    ----------
+    ids : object array (n,)
+    school : Coded, the school of each
+    """
+
+    ids: Texts
+    school: Coded
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> "Students":
+        """Return the students of a frame indexed by student_id with the column `school_id`.
+
+        Raises
+        ------
+        TableError
+            If a student stands twice.
+        """
+        if not frame.index.is_unique:
+            twice = frame.index[frame.index.duplicated()][0]
+            raise TableError(f"student_id {twice} stands twice among the students; keep one row for each.")
+        return cls(frame.index.to_numpy(dtype=object), coded(frame["school_id"]))
+
+    @classmethod
+    def enrolled(cls, tables: Tables, rows: Int64s) -> "Students":
+        """Return the students of some rows of the enrolments."""
+        student, school = texts(tables, "enrolments", "student_id"), texts(tables, "enrolments", "school_id")
+        return cls(student.names[student.codes[rows]], Coded(school.codes[rows], school.names))
+
+    def rows_of(self, ids: Coded) -> Int32s:
+        """Return the place of each of `ids` among the students, -1 for anybody else."""
+        return matched(ids, Coded(_NO_CODES, self.ids))
+
+
+_NO_CODES = np.zeros(0, dtype=np.int32)
+
+
+def rows_at_risk(known: Tables, day: pd.Timestamp) -> Int64s:
+    """Return the rows of the enrolments of `at_risk`, by student; `known` is cut already."""
+    rows, cause = _on_roll(known, day)
+    return rows[cause.codes < 0]
+
+
+def rows_in_term(tables: Tables, name: str, term: str) -> Int64s:
+    """Return the rows of a table that are of this term."""
+    of_row = texts(tables, name, "term")
+    [code] = places([term], of_row.names)
+    return np.flatnonzero(of_row.codes == code) if code >= 0 else np.zeros(0, dtype=np.int64)
 
 
 def county_of_schools(tables: Tables) -> pd.Series:
@@ -365,43 +433,45 @@ def school_days(
     days : DatetimeIndex of length d
     is_school_day : bool array (n, d)
     """
-    days = pd.date_range(start, end, freq="D", unit="us")
-    codes, names = pd.factorize(schools)
-    calendar = tables.get_frame("calendar")
-    calendar = calendar[calendar["date"].between(start, end)]
-    open_days = _planned_days(calendar, names=pd.Index(names), days=days)
-    for_all = calendar["school_id"].isna() | (calendar["school_id"] == "")
-    unplanned = ~np.isin(names, calendar["school_id"].dropna()) & ~for_all.any()
-    if unplanned.any():
-        open_days[unplanned] = _reported_days(tables, names=pd.Index(names)[unplanned], days=days)
-    if len(names) == 0:
-        return days, np.zeros((len(schools), len(days)), dtype=bool)
-    return days, open_days[codes]
+    place = coded(schools)
+    is_open = open_days(tables, place.names, start=day_number(start), end=day_number(end))
+    closed = np.zeros((1, is_open.shape[1]), dtype=bool)
+    return pd.date_range(start, end, freq="D", unit="us"), np.concatenate([is_open, closed])[place.codes]
 
 
-def _planned_days(calendar: pd.DataFrame, *, names: pd.Index, days: pd.DatetimeIndex) -> np.ndarray:
-    open_days = np.zeros((len(names), len(days)), dtype=bool)
-    own = calendar["school_id"].notna() & (calendar["school_id"] != "")
-    for_all = ~own.to_numpy()
-    column = days.get_indexer(pd.Index(calendar["date"]))
-    is_open = calendar["is_school_day"].fillna(False).to_numpy(dtype=bool)
-    open_days[:, column[for_all]] = is_open[for_all]
-    row = names.get_indexer(pd.Index(calendar["school_id"]))
-    here = own.to_numpy() & (row >= 0)
-    open_days[row[here], column[here]] = is_open[here]
-    return open_days
+def open_days(tables: Tables, schools: Texts, *, start: int, end: int) -> npt.NDArray[np.bool_]:
+    """Return which of the days from `start` to `end`, as numbers since 1970, are school days of each school, (m, d).
+
+    The rules are those of `school_days`.
+    """
+    is_open = np.zeros((len(schools), max(end - start + 1, 0)), dtype=bool)
+    school, at = texts(tables, "calendar", "school_id"), days(tables, "calendar", "date") - start
+    row = spread(school, places(school.names, schools))
+    for_all = spread(school, school.names == "", True).astype(bool)
+    inside = (at >= 0) & (at < is_open.shape[1])
+    planned = flags(tables, "calendar", "is_school_day") > 0
+    everywhere, here = inside & for_all, inside & ~for_all & (row >= 0)
+    is_open[:, at[everywhere]] = planned[everywhere]
+    is_open[row[here], at[here]] = planned[here]
+    if not everywhere.any():
+        unplanned = np.setdiff1d(np.arange(len(schools)), row[here])
+        if len(unplanned):
+            is_open[unplanned] = _reported_days(tables, schools[unplanned], start=start, end=end)
+    return is_open
 
 
-def _reported_days(tables: Tables, *, names: pd.Index, days: pd.DatetimeIndex) -> np.ndarray:
-    open_days = np.zeros((len(names), len(days)), dtype=bool)
-    attendance = tables.get_frame("attendance")
-    attendance = attendance[attendance["date"].between(days[0], days[-1])] if len(days) else attendance[:0]
-    if attendance.empty:
-        return open_days
-    enrolments = tables.get_frame("enrolments")
-    school_of = enrolments[enrolments["term"] == Terms.of(tables).at(days[0])].drop_duplicates("student_id")
-    school = attendance["student_id"].map(school_of.set_index("student_id")["school_id"])
-    row, column = names.get_indexer(pd.Index(school)), days.get_indexer(pd.Index(attendance["date"]))
-    here = (row >= 0) & (attendance["code"] != "X").to_numpy()
-    open_days[row[here], column[here]] = True
-    return open_days
+def _reported_days(tables: Tables, schools: Texts, *, start: int, end: int) -> npt.NDArray[np.bool_]:
+    """Return the days on which anybody of each school has a record that does not say closed."""
+    is_open = np.zeros((len(schools), max(end - start + 1, 0)), dtype=bool)
+    at = days(tables, "attendance", "date") - start
+    inside = (at >= 0) & (at < is_open.shape[1]) & (labels(tables, "attendance", "code") != _CLOSED)
+    if not inside.any():
+        return is_open
+    running = rows_in_term(tables, "enrolments", Terms.of(tables).at(as_day(start)))
+    student, school = texts(tables, "enrolments", "student_id"), texts(tables, "enrolments", "school_id")
+    first = np.append(first_rows(Coded(student.codes[running], student.names)), -1)
+    row = np.append(spread(school, places(school.names, schools))[running], -1)
+    of_record = row[first[matched(texts(tables, "attendance", "student_id"), student)]]
+    here = inside & (of_record >= 0)
+    is_open[of_record[here], at[here]] = True
+    return is_open

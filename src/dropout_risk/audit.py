@@ -10,7 +10,8 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from dropout_risk.asof import Terms, attendance_between, cut, roll, to_day
+from dropout_risk.asof import Students, Terms, attendance_between, cut, roll, to_day
+from dropout_risk.attendance import MEASURES
 from dropout_risk.descriptions import Lang
 from dropout_risk.features import years_over_age
 from dropout_risk.reference import POVERTY_LEVELS, attendance_now, poverty_levels
@@ -154,7 +155,7 @@ def audit_columns(tables: Tables, as_of: str | date | pd.Timestamp, students: pd
     people = known.get_frame("students").drop_duplicates("student_id").set_index("student_id").reindex(on_roll.index)
     over_age = years_over_age(known, on_roll, start)
     levels = {
-        "poverty": poverty_levels(known, on_roll.index, day).map(_POVERTY_NAMES),
+        "poverty": pd.Series(poverty_levels(known, Students.of(on_roll), day), on_roll.index).map(_POVERTY_NAMES),
         "distance": pd.cut(
             on_roll["distance_km"], list(DISTANCE_EDGES), labels=_names("distance"), include_lowest=True
         ),
@@ -173,7 +174,8 @@ def audit_columns(tables: Tables, as_of: str | date | pd.Timestamp, students: pd
 def _reporting(known: Tables, on_roll: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
     """Return how completely the school of each student has reported attendance in the running term."""
     present = on_roll[on_roll["not_at_risk"].isna() | (on_roll["not_at_risk"] == "graduating")]
-    reported = 1 - attendance_now(known, present, day)["not_reported_rate"]
+    silent = attendance_now(known, Students.of(present), day)[MEASURES.index("not_reported_rate")]
+    reported = pd.Series(1 - silent, present.index)
     of_school = on_roll["school_id"].map(reported.groupby(present["school_id"]).mean().round(6))
     edges = [-np.inf, *REPORTING_EDGES, np.inf]
     return pd.cut(of_school, edges, labels=_names("reporting")[::-1], right=False)

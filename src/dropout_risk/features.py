@@ -1,22 +1,40 @@
 """One row of features per student at risk, from facts known on the as-of date and nothing else."""
 
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from dropout_risk.asof import Terms, at_risk, attendance_between, cut, is_among, to_day
+from dropout_risk.arrays import (
+    NO_DAY,
+    Floats,
+    Int64s,
+    Texts,
+    days,
+    first_rows,
+    flags,
+    labels,
+    numbers,
+    places,
+    texts,
+)
+from dropout_risk.asof import Students, Terms, attendance_between, cut, rows_at_risk, rows_in_term, to_day
+from dropout_risk.attendance import MEASURES
 from dropout_risk.descriptions import FEATURES
 from dropout_risk.reference import (
+    PLACES,
     SCHOOL_COLUMNS,
+    Marks,
     Reference,
     attendance_now,
     exam_marks,
+    newest_households,
     poverty_levels,
     reference_values,
 )
-from dropout_risk.schema import Tables
+from dropout_risk.schema import TABLES, Tables
 
 MONOTONE = {feature.name: feature.sign for feature in FEATURES.values() if feature.sign}
 """Directions in which the risk may move with a feature."""
@@ -35,7 +53,9 @@ RANDOM_RULE = "random"
 MISSING_LAST = -2.0
 """Score of a student without a value; the columns of `RULES` lie in 0 to 2."""
 
-_PARENTS_AWAY = {"none": 0.0, "one_parent": 1.0, "both_parents": 2.0}
+_PARENTS_AWAY = [
+    {"none": 0.0, "one_parent": 1.0, "both_parents": 2.0}[who] for who in TABLES["enrolments"]["left_behind"].allowed
+]
 
 
 def build_features(
@@ -72,21 +92,21 @@ def build_features(
     day, terms = to_day(as_of), Terms.of(tables)
     term = terms.at(day)
     known = cut(attendance_between(tables, terms.start((terms.before(term) or [term])[-1]), day), day)
-    students = at_risk(known, day)
+    rows = rows_at_risk(known, day)
+    students = Students.enrolled(known, rows)
     attendance = attendance_now(known, students, day)
     marks = exam_marks(known, day)
-    values = reference_values(known, day, students=students, attendance=attendance, marks=marks, given=reference)
-    columns = pd.concat(
-        [
-            attendance.assign(absence_change=attendance["absence_rate"] - _absence_before(known, students, day)),
-            _learning(known, students, day, marks, values),
-            _household(known, students, day),
-            _enrolment(known, students, day),
-            _school(students, values),
-        ],
-        axis=1,
-    )
-    return columns[list(FEATURES)].astype("float64")
+    values = reference_values(known, day, rows=rows, absence=attendance[0], marks=marks, given=reference)
+    columns = {
+        **dict(zip(MEASURES, attendance, strict=True)),
+        "absence_change": attendance[0] - _absence_before(known, students, day),
+        **_learning(students, marks, values),
+        **_household(known, students, day),
+        **_enrolment(known, students, rows, terms, term),
+        **_school(students, values),
+    }
+    matrix = np.column_stack([columns[name] for name in FEATURES]).astype(np.float64, copy=False)
+    return pd.DataFrame(matrix, pd.Index(students.ids, dtype="str", name="student_id"), list(FEATURES))
 
 
 def rule_scores(X: pd.DataFrame, seed: int = 0) -> dict[str, np.ndarray]:
@@ -121,76 +141,77 @@ def _lots(names: pd.Index, seed: int) -> np.ndarray:
     return np.asarray(pd.util.hash_array(tickets, categorize=False) / 2.0**64)
 
 
-def _absence_before(known: Tables, students: pd.DataFrame, day: pd.Timestamp) -> pd.Series:
+def _absence_before(known: Tables, students: Students, day: pd.Timestamp) -> Floats:
     """Return each student's absence rate of the term before the running one."""
     terms = Terms.of(known)
-    earlier = terms.before(terms.at(day))[-1:]
-    enrolments = known.get_frame("enrolments")
-    then = enrolments[enrolments["term"].isin(earlier)].set_index("student_id")
-    then = then.reindex(students.index.intersection(then.index))
-    if then.empty:
-        return pd.Series(np.nan, students.index)
-    return attendance_now(known, then, terms.end(earlier[0]))["absence_rate"].reindex(students.index)
+    before = np.full(len(students.ids), np.nan)
+    for earlier in terms.before(terms.at(day))[-1:]:
+        rows = rows_in_term(known, "enrolments", earlier)
+        own = students.rows_of(texts(known, "enrolments", "student_id"))[rows]
+        then = Students.enrolled(known, rows[own >= 0])
+        before[own[own >= 0]] = attendance_now(known, then, terms.end(earlier))[0]
+    return before
 
 
-def _learning(
-    known: Tables, students: pd.DataFrame, day: pd.Timestamp, marks: pd.DataFrame, reference: Reference
-) -> pd.DataFrame:
-    terms = Terms.of(known)
-    term = terms.at(day)
-    recent = [*terms.before(term)[-1:], term]
-    marks = marks[is_among(marks["student_id"], students.index)]
-    marks = marks.assign(place=reference.percentiles(marks))
-    level = marks.groupby(["term", "student_id"])["place"].mean()
-    subject = marks.groupby(["term", "student_id", "subject"])["place"].mean()
-    lowest = subject.groupby(["term", "student_id"]).min()
-    now, before = _of_term(level, term, students.index), _of_term(level, recent[0], students.index)
-    trend = now - before if recent[0] != term else pd.Series(np.nan, students.index)
-    current = marks[marks["term"] == term]
-    return pd.DataFrame(
-        {
-            "score_level": now.fillna(before),
-            "score_lowest": _of_term(lowest, term, students.index).fillna(_of_term(lowest, recent[0], students.index)),
-            "score_trend": trend,
-            "exams_missed": current.groupby("student_id")["missed"].sum().reindex(students.index),
-        }
-    )
+def _learning(students: Students, marks: Marks, reference: Reference) -> dict[str, Floats]:
+    row, place = students.rows_of(marks.student), reference.places(marks)
+    own, n = row >= 0, len(students.ids)
+    shape = n, len(marks.subject.names)
+    cell = row * shape[1] + marks.subject.codes
+    levels, lowests = [], []
+    for of_term in (marks.current, ~marks.current):
+        here = own & (place >= 0) & of_term
+        levels.append(_means(row[here], place[here], n))
+        by_subject = _means(cell[here], place[here], shape[0] * shape[1]).reshape(shape)
+        lowests.append(np.fmin.reduce(by_subject, axis=1, initial=np.nan))
+    now = own & marks.current
+    sat, missed = (np.bincount(row[of], minlength=n) for of in (now, now & marks.missed))
+    return {
+        "score_level": _first_known(*levels),
+        "score_lowest": _first_known(*lowests),
+        "score_trend": levels[0] - levels[1],
+        "exams_missed": np.where(sat > 0, missed, np.nan),
+    }
 
 
-def _of_term(values: pd.Series, term: str, students: pd.Index) -> pd.Series:
-    if term not in values.index.get_level_values("term"):
-        return pd.Series(np.nan, students)
-    return values.xs(term, level="term").reindex(students)
+def _means(group: npt.NDArray[Any], place: npt.NDArray[Any], groups: int) -> Floats:
+    """Return the mean place of each group as a share, NaN where it has none."""
+    count = np.bincount(group, minlength=groups)
+    total = np.bincount(group, weights=place, minlength=groups)
+    mean: Floats = np.divide(total, PLACES * count, out=np.full(groups, np.nan), where=count > 0)
+    return mean
 
 
-def _household(known: Tables, students: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
-    rows = known.get_frame("households").sort_values("valid_from", na_position="first")
-    last = rows.drop_duplicates("student_id", keep="last").set_index("student_id").reindex(students.index)
-    return pd.DataFrame(
-        {
-            "poverty_level": poverty_levels(known, students.index, day),
-            "mother_away": last["mother_away"].astype("Float64"),
-            "siblings": last["siblings"],
-        }
-    )
+def _first_known(values: Floats, others: Floats) -> Floats:
+    return np.where(np.isnan(values), others, values)
 
 
-def _enrolment(known: Tables, students: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
-    terms = Terms.of(known)
-    term = terms.at(day)
-    return pd.DataFrame(
-        {
-            "distance_km": students["distance_km"],
-            "travel_minutes": students["travel_minutes"],
-            "boarding": students["boarding"].astype("Float64"),
-            "migrant": students["migrant"].astype("Float64"),
-            "parents_away": students["left_behind"].astype("str").map(_PARENTS_AWAY),
-            "grade": students["grade"],
-            "years_over_age": years_over_age(known, students, terms.start(term)),
-            "before_summer": float(terms.ends_school_year(term)),
-        },
-        index=students.index,
-    )
+def _household(known: Tables, students: Students, day: pd.Timestamp) -> dict[str, Floats]:
+    newest = newest_households(known, students)
+    return {
+        "poverty_level": poverty_levels(known, students, day),
+        "mother_away": _share(np.append(flags(known, "households", "mother_away"), np.int8(-1))[newest]),
+        "siblings": np.append(numbers(known, "households", "siblings"), np.nan)[newest],
+    }
+
+
+def _share(flag: npt.NDArray[np.int8]) -> Floats:
+    """Return yes as 1, no as 0 and what is not known as NaN."""
+    return np.where(flag < 0, np.nan, flag)
+
+
+def _enrolment(known: Tables, students: Students, rows: Int64s, terms: Terms, term: str) -> dict[str, Floats]:
+    grade = numbers(known, "enrolments", "grade")[rows]
+    return {
+        "distance_km": numbers(known, "enrolments", "distance_km")[rows],
+        "travel_minutes": numbers(known, "enrolments", "travel_minutes")[rows],
+        "boarding": _share(flags(known, "enrolments", "boarding")[rows]),
+        "migrant": _share(flags(known, "enrolments", "migrant")[rows]),
+        "parents_away": np.append(_PARENTS_AWAY, np.nan)[labels(known, "enrolments", "left_behind")[rows]],
+        "grade": grade,
+        "years_over_age": _years_over_age(known, students.ids, grade, terms.start(term)),
+        "before_summer": np.full(len(rows), float(terms.ends_school_year(term))),
+    }
 
 
 def years_over_age(known: Tables, students: pd.DataFrame, term_start: pd.Timestamp) -> pd.Series:
@@ -216,17 +237,28 @@ def years_over_age(known: Tables, students: pd.DataFrame, term_start: pd.Timesta
     >>> years_over_age(Tables({"students": born}), students, pd.Timestamp("2019-09-02")).tolist()
     [2.0]
     """
-    birth = known.get_frame("students").drop_duplicates("student_id").set_index("student_id")["birth_date"]
-    birth = birth.reindex(students.index)
+    years = _years_over_age(known, students.index.to_numpy(dtype=object), students["grade"].to_numpy(float), term_start)
+    return pd.Series(years, students.index)
+
+
+def _years_over_age(known: Tables, ids: Texts, grade: Floats, term_start: pd.Timestamp) -> Floats:
+    listed = texts(known, "students", "student_id")
+    row = np.append(first_rows(listed), -1)[places(ids, listed.names)]
+    birth = np.append(days(known, "students", "birth_date"), NO_DAY)[row]
+    born = birth.view("datetime64[D]").astype("datetime64[M]")
+    year, month = np.divmod(born.view(np.int64), 12)
+    not_yet = (month > _SEPTEMBER) | ((month == _SEPTEMBER) & (birth.view("datetime64[D]") > born))
     school_year = term_start.year if term_start.month >= 8 else term_start.year - 1
-    not_yet = (birth.dt.month > 9) | ((birth.dt.month == 9) & (birth.dt.day > 1))
-    age = pd.Series(school_year - birth.dt.year - not_yet)
-    return age - (students["grade"] + 5)
+    age = np.where(birth == NO_DAY, np.nan, school_year - (1970 + year) - not_yet)
+    return age - (grade + 5)
 
 
-def _school(students: pd.DataFrame, reference: Reference) -> pd.DataFrame:
-    schools = reference.school_table().reindex(students["school_id"])
-    return pd.DataFrame(
-        {f"school_{name}": schools[name].astype("float64").to_numpy() for name in SCHOOL_COLUMNS},
-        index=students.index,
-    )
+_SEPTEMBER = 8
+"""Counted from 0, as numpy counts months."""
+
+
+def _school(students: Students, reference: Reference) -> dict[str, Floats]:
+    unknown = dict.fromkeys(SCHOOL_COLUMNS)
+    table = [[reference.schools.get(name, unknown)[c] for c in SCHOOL_COLUMNS] for name in students.school.names]
+    of_school = np.array([*table, list(unknown.values())], dtype=np.float64)[students.school.codes]
+    return {f"school_{name}": of_school[:, place] for place, name in enumerate(SCHOOL_COLUMNS)}

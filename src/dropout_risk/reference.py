@@ -7,19 +7,49 @@ its students get the very features that the county's own run gives them.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dropout_risk.asof import Terms, at_risk, county_of_schools, cut, is_among, to_day
-from dropout_risk.attendance import term_attendance
+from dropout_risk.arrays import (
+    NO_DAY,
+    Bools,
+    Coded,
+    Floats,
+    Int32s,
+    Int64s,
+    day_number,
+    days,
+    flags,
+    labels,
+    matched,
+    numbers,
+    places,
+    texts,
+)
+from dropout_risk.asof import (
+    Students,
+    Terms,
+    at_risk,
+    counties_enrolled,
+    county_of_schools,
+    cut,
+    rows_at_risk,
+    rows_in_term,
+    to_day,
+)
+from dropout_risk.attendance import term_measures
 from dropout_risk.labels import PRESETS, register_outcomes
-from dropout_risk.schema import Tables
+from dropout_risk.schema import TABLES, Tables
 from dropout_risk.tables import make_tables
 
 QUANTILES = np.linspace(0, 1, 101)
 """The grid on which an exam's marks are kept."""
+
+PLACES = 2 * len(QUANTILES)
+"""Whole steps from the lowest place in an exam to the highest: on the grid a mark lies at a point, or between two."""
 
 PRIOR_STUDENTS = 20
 """Weight of the county's rate in a school's own: a school of 20 is believed half."""
@@ -31,8 +61,6 @@ POVERTY_LEVELS = {"none": 0.0, "marginal": 1.0, "sudden": 1.0, "minimum_living":
 """Poverty status as an ordered level."""
 
 SCHOOL_COLUMNS = ("leaving_rate", "absence_rate", "poverty_share", "size")
-
-_EXAM_KEYS = ["county_id", "term", "grade", "subject", "exam"]
 
 
 @dataclass(frozen=True)
@@ -76,25 +104,34 @@ class Reference:
             {**other.terms, **self.terms},
         )
 
-    def percentiles(self, marks: pd.DataFrame) -> pd.Series:
-        """Return the place of each mark within county, grade and exam: 0 lowest, 1 highest.
-
-        Parameters
-        ----------
-        marks
-            Columns `_EXAM_KEYS` and `mark` (share of the full mark).
+    def places(self, marks: "Marks") -> Int64s:
+        """Return the place of each mark within county, grade and exam as a whole number of `PLACES`.
 
         Returns
         -------
-        Series of floats, index as `marks`; NaN where the mark or the exam is not known.
+        int array (n,)
+            0 lowest, `PLACES` highest; -1 where the mark or the exam is not known. Sums of whole numbers are exact,
+            in whatever order the marks come.
         """
-        place, mark = np.full(len(marks), np.nan), marks["mark"].to_numpy(dtype=np.float64)
-        for key, rows in marks.groupby(_exam_keys(marks)).indices.items():
-            if str(key) in self.exams:
-                grid, own = np.asarray(self.exams[str(key)]), mark[rows]
-                lower, upper = np.searchsorted(grid, own, "left"), np.searchsorted(grid, own, "right")
-                place[rows] = np.where(np.isnan(own), np.nan, (lower + upper) / 2 / len(grid))
-        return pd.Series(place, marks.index)
+        place = np.full(len(marks.mark), -1)
+        order = np.argsort(marks.exam, kind="stable")
+        ends = np.searchsorted(marks.exam[order], np.arange(len(marks.exams) + 1))
+        for exam, first, last in zip(marks.exams, ends, ends[1:], strict=False):
+            grid = self._grid(exam)
+            if grid is not None and first < last:
+                own = marks.mark[order[first:last]]
+                place[order[first:last]] = np.searchsorted(grid, own, "left") + np.searchsorted(grid, own, "right")
+        return np.where(np.isnan(marks.mark), -1, place)
+
+    def _grid(self, exam: str) -> Floats | None:
+        if exam not in self._grids:
+            known = self.exams.get(exam)
+            self._grids[exam] = None if known is None else np.asarray(known, dtype=np.float64)
+        return self._grids[exam]
+
+    @cached_property
+    def _grids(self) -> dict[str, Floats | None]:
+        return {}
 
     def school_table(self) -> pd.DataFrame:
         """Return the schools as a frame indexed by school_id."""
@@ -125,91 +162,158 @@ def build_reference(tables: Tables, as_of: str | date | pd.Timestamp) -> Referen
     True
     """
     day, known = to_day(as_of), cut(tables, as_of)
-    students = at_risk(known, day)
-    attendance, marks = attendance_now(known, students, day), exam_marks(known, day)
-    return reference_values(known, day, students=students, attendance=attendance, marks=marks)
+    rows = rows_at_risk(known, day)
+    absence = attendance_now(known, Students.enrolled(known, rows), day)[0]
+    return reference_values(known, day, rows=rows, absence=absence, marks=exam_marks(known, day))
 
 
-def attendance_now(known: Tables, students: pd.DataFrame, day: pd.Timestamp) -> pd.DataFrame:
-    """Return the attendance measures of the running term up to `day`; `known` is cut already."""
+def attendance_now(known: Tables, students: Students, day: pd.Timestamp) -> Floats:
+    """Return the attendance measures of the running term up to `day`, (8, n); `known` is cut already."""
     terms = Terms.of(known)
     term = terms.at(day)
-    end = min(day, terms.end(term))
-    return term_attendance(known, students, term=term, start=terms.start(term), end=end)
+    return term_measures(known, students, term=term, start=terms.start(term), end=min(day, terms.end(term)))
 
 
 def reference_values(
-    known: Tables,
-    day: pd.Timestamp,
-    *,
-    students: pd.DataFrame,
-    attendance: pd.DataFrame,
-    marks: pd.DataFrame,
-    given: Reference | None = None,
+    known: Tables, day: pd.Timestamp, *, rows: Int64s, absence: Floats, marks: "Marks", given: Reference | None = None
 ) -> Reference:
-    """Return the reference from tables cut already, the students at risk, their attendance so far and all marks.
+    """Return the reference from tables cut already.
 
     What `given` holds wins; only what it lacks is worked out, which for one school of a known county is nothing.
+
+    Parameters
+    ----------
+    rows : int array (n,)
+        The enrolments of the students at risk.
+    absence : float array (n,)
+        Their absence rates so far.
+    marks
+        All marks of this term and the one before.
     """
     given = given or Reference(str(day.date()), {}, {})
     exams = {
-        str(key): np.quantile(rows.dropna(), QUANTILES).round(6).tolist()
-        for key, rows in marks["mark"].groupby(_exam_keys(marks))
-        if str(key) not in given.exams and rows.notna().any()
+        exam: np.quantile(own, QUANTILES).round(6).tolist()
+        for place, exam in enumerate(marks.exams)
+        if exam not in given.exams and len(own := marks.taken(place))
     }
-    known_schools = set(students["school_id"].astype(str)) <= set(given.schools)
-    schools = {} if known_schools else _school_values(known, day, students, attendance)
+    school = texts(known, "enrolments", "school_id")
+    schools = (
+        {} if set(school.names[school.codes[rows]]) <= given.schools.keys() else _school_values(known, day, absence)
+    )
     terms = Terms.of(known)
     days = zip(terms.names, terms.starts, terms.ends, strict=True)
     told = {name: [str(start.date()), str(end.date())] for name, start, end in days}
+    if not exams and not schools and told.keys() <= given.terms.keys():
+        return given
     return given.over(Reference(str(day.date()), exams, schools, told))
 
 
-def exam_marks(known: Tables, day: pd.Timestamp) -> pd.DataFrame:
-    """Return every exam of the running term and the one before it as a share of the full mark.
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """Exam results of this term and the one before it.
 
-    Returns
-    -------
-    DataFrame with `student_id`, `_EXAM_KEYS`, `mark` (NaN when missed) and `missed` (bool).
+    Attributes
+    ----------
+    student, subject : Coded
+    current : bool array, whether it is of this term
+    exam : int array, places in `exams`, -1 where county or grade are not known
+    exams : list of "county|term|grade|subject|exam"
+    mark : float array, share of the full mark; NaN when missed
+    missed : bool array
     """
+
+    student: Coded
+    subject: Coded
+    current: Bools
+    exam: Int64s
+    exams: list[str]
+    mark: Floats
+    missed: Bools
+
+    def taken(self, place: int) -> Floats:
+        """Return the marks of those who took an exam."""
+        marks: Floats = self.mark[(self.exam == place) & ~np.isnan(self.mark)]
+        return marks
+
+
+def exam_marks(known: Tables, day: pd.Timestamp) -> Marks:
+    """Return every exam of the running term and the one before it, of students enrolled in its term."""
     terms = Terms.of(known)
     term = terms.at(day)
-    grades = known.get_frame("grades")
-    grades = grades[grades["term"].isin([*terms.before(term)[-1:], term])]
-    grades = grades.sort_values(["student_id", "term", "subject", "exam"])  # sums depend on their order
-    place = known.get_frame("enrolments")[["student_id", "term", "school_id", "grade"]]
-    place = place.assign(county_id=place["school_id"].map(county_of_schools(known))).drop(columns="school_id")
-    marks = grades.merge(place, on=["student_id", "term"], how="inner")
-    missed = marks["absent"].fillna(False).astype(bool) | marks["score"].isna()
-    share = (marks["score"] / marks["full_mark"].fillna(100.0)).where(~missed).round(6)
-    return marks[["student_id", *_EXAM_KEYS]].assign(mark=share.where(share <= 1), missed=missed)
+    recent = [*terms.before(term)[-1:], term]
+    student, enrolled = texts(known, "grades", "student_id"), texts(known, "enrolments", "student_id")
+    held = [rows_in_term(known, "grades", name) for name in recent]
+    rows = np.concatenate(held)
+    at = np.concatenate(
+        [_enrolments_of(known, matched(student, enrolled)[own], name) for own, name in zip(held, recent, strict=True)]
+    )
+    rows, at = rows[at >= 0], at[at >= 0]
+    exam, exams = _exams(known, rows, at)
+    score, full = numbers(known, "grades", "score")[rows], numbers(known, "grades", "full_mark")[rows]
+    missed = (flags(known, "grades", "absent")[rows] > 0) | np.isnan(score)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.round(score / np.where(np.isnan(full), 100.0, full), 6)
+    subject, of_term = texts(known, "grades", "subject"), texts(known, "grades", "term")
+    return Marks(
+        student=Coded(student.codes[rows], student.names),
+        subject=Coded(subject.codes[rows], subject.names),
+        current=of_term.codes[rows] == places([term], of_term.names)[0],
+        exam=exam,
+        exams=exams,
+        mark=np.where(~missed & (share <= 1), share, np.nan),
+        missed=missed,
+    )
 
 
-def _exam_keys(marks: pd.DataFrame) -> pd.Series:
-    parts = [marks[name].astype("str") for name in _EXAM_KEYS if name != "grade"]
-    grade = marks["grade"].astype("Int64").astype("str")
-    county, term, subject, exam = parts
-    return county + "|" + term + "|" + grade + "|" + subject + "|" + exam
+def _enrolments_of(known: Tables, students: Int32s, term: str) -> Int64s:
+    """Return the row of the enrolment in a term of each student, named as in the enrolments; -1 without one."""
+    enrolled, rows = texts(known, "enrolments", "student_id"), rows_in_term(known, "enrolments", term)
+    row = np.full(len(enrolled.names) + 1, -1)
+    row[enrolled.codes[rows]] = rows
+    row[-1] = -1
+    return row[students]
 
 
-def poverty_levels(known: Tables, students: pd.Index, day: pd.Timestamp) -> pd.Series:
+def _exams(known: Tables, rows: Int64s, at: Int64s) -> tuple[Int64s, list[str]]:
+    """Return which exam each row of grades is of, by the enrolments at `at`, and the names of the exams."""
+    county, grade = counties_enrolled(known), numbers(known, "enrolments", "grade")[at]
+    term, subject = texts(known, "grades", "term"), texts(known, "grades", "subject")
+    kinds = list(TABLES["grades"]["exam"].allowed)
+    kind = labels(known, "grades", "exam")[rows]
+    whole = np.nan_to_num(grade, nan=-1.0).astype(np.int64)
+    parts = np.array([county.codes[at], term.codes[rows], whole, subject.codes[rows], kind], dtype=np.int64)
+    exam = np.full(len(rows), -1)
+    told = np.flatnonzero((parts >= 0).all(axis=0))
+    sizes = parts.max(axis=1, initial=0) + 1
+    distinct, exam[told] = np.unique(np.ravel_multi_index(tuple(parts[:, told]), tuple(sizes)), return_inverse=True)
+    names = zip(*np.unravel_index(distinct, tuple(sizes)), strict=True)
+    return exam, [f"{county.names[c]}|{term.names[t]}|{g}|{subject.names[s]}|{kinds[k]}" for c, t, g, s, k in names]
+
+
+def newest_households(known: Tables, students: Students) -> Int64s:
+    """Return the row of the household record of each student that is valid from the latest day; -1 without any."""
+    order = np.argsort(days(known, "households", "valid_from"), kind="stable")  # no day is the smallest day
+    newest = np.full(len(students.ids) + 1, -1)
+    newest[students.rows_of(texts(known, "households", "student_id"))[order]] = order  # of several the last one stays
+    return newest[:-1]
+
+
+def poverty_levels(known: Tables, students: Students, day: pd.Timestamp) -> Floats:
     """Return the poverty level of each student on the day of the cut: NaN without any household record."""
-    rows = known.get_frame("households").sort_values("valid_from", na_position="first")
-    rows = rows[is_among(rows["student_id"], students)]
-    level = rows["poverty"].astype("str").map(POVERTY_LEVELS)
-    level = level.mask(rows["valid_to"] < day, 0.0)
-    newest = ~rows["student_id"].duplicated(keep="last")
-    return level[newest].set_axis(rows.loc[newest, "student_id"]).reindex(students)
+    newest = newest_households(known, students)
+    level: Floats = np.append(_LEVELS, np.nan)[np.append(labels(known, "households", "poverty"), -1)[newest]]
+    end = np.append(days(known, "households", "valid_to"), NO_DAY)[newest]
+    level[(end != NO_DAY) & (end < day_number(day))] = 0.0
+    return level
 
 
-def _is_poor(known: Tables, students: pd.Index, day: pd.Timestamp) -> pd.Series:
-    level = poverty_levels(known, students, day)
-    return (level >= POVERTY_LEVELS["registered"]).astype("float64").where(level.notna())
+_LEVELS = np.array([POVERTY_LEVELS[status] for status in TABLES["households"]["poverty"].allowed])
 
 
-def _school_values(
-    known: Tables, day: pd.Timestamp, students: pd.DataFrame, attendance: pd.DataFrame
-) -> dict[str, dict[str, Any]]:
+def _school_values(known: Tables, day: pd.Timestamp, absence: Floats) -> dict[str, dict[str, Any]]:
+    students = at_risk(known, day)
+    level = poverty_levels(known, Students.of(students), day)
+    poor = np.where(np.isnan(level), np.nan, level >= POVERTY_LEVELS["registered"])
     terms = Terms.of(known)
     past = terms.before(terms.at(day))[-PAST_TERMS:]
     if past and not _registration_is_over(known, terms.at(day), day):
@@ -219,8 +323,8 @@ def _school_values(
         {
             "county_id": students.groupby(by_school)["county_id"].first(),
             "leaving_rate": _leaving_rates(known, by_school, past),
-            "absence_rate": attendance["absence_rate"].groupby(by_school).mean(),
-            "poverty_share": _is_poor(known, students.index, day).groupby(by_school).mean(),
+            "absence_rate": pd.Series(absence, students.index).groupby(by_school).mean(),
+            "poverty_share": pd.Series(poor, students.index).groupby(by_school).mean(),
             "size": by_school.groupby(by_school).size().astype(float),
         }
     )

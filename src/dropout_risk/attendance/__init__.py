@@ -26,7 +26,7 @@ from dropout_risk.attendance.codes import (
 )
 from dropout_risk.attendance.matrix import AttendanceMatrix, attendance_matrix, attendance_measures, runs
 from dropout_risk.attendance.stream import attendance_features
-from dropout_risk.attendance.term import count_measures, term_attendance
+from dropout_risk.attendance.term import count_measures, term_attendance, term_measures
 
 __all__ = [
     "ABSENT",
@@ -44,4 +44,5 @@ __all__ = [
     "count_measures",
     "runs",
     "term_attendance",
+    "term_measures",
 ]

@@ -10,6 +10,9 @@ LATE = [CODES.index(code) for code in "LE"]
 ABSENT = [CODES.index(code) for code in "SAU"]
 UNEXCUSED = [CODES.index("U")]
 
+CODE = 0x0F
+"""The bits of a cell of the matrix that hold the code."""
+
 RECENT_DAYS = 20
 """School days in the recent window: four weeks."""
 

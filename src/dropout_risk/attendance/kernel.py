@@ -11,7 +11,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dropout_risk.attendance.codes import ABSENT, CLOSED, CODES, LATE, MEASURES, NOT_REPORTED, RECENT_DAYS, UNEXCUSED
+from dropout_risk.attendance.codes import (
+    ABSENT,
+    CLOSED,
+    CODE,
+    CODES,
+    LATE,
+    MEASURES,
+    NOT_REPORTED,
+    RECENT_DAYS,
+    UNEXCUSED,
+)
 from dropout_risk.jit import compiled
 
 Bytes = npt.NDArray[np.uint8]
@@ -27,9 +37,6 @@ STRANGER, NO_ID = -1, -2
 NO_DAY = np.iinfo(np.int32).min
 BAD = 0x80
 """Mark of a code that is none of `CODES`."""
-
-CODE = 0x0F
-"""The bits of a cell that hold the code."""
 
 USED, UNREADABLE, WITHOUT_ID, WITHOUT_DATE, UNKNOWN, OUTSIDE, LATER = range(7)
 """Places of the counts of `scatter`."""

@@ -2,24 +2,27 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dropout_risk.asof import school_days
-from dropout_risk.attendance.codes import CLOSED, MEASURES, NOT_REPORTED
-from dropout_risk.attendance.ids import Int32s, StudentIndex
-from dropout_risk.attendance.records import Reading, blocks, run_all
-from dropout_risk.attendance.source import COLUMNS, open_source
-from dropout_risk.schema import Tables
+from dropout_risk.arrays import Int64s, as_days, as_int32, day_number, days, labels, texts
+from dropout_risk.asof import Students, school_days
+from dropout_risk.attendance.codes import CLOSED, CODE, CODES, MEASURES, NOT_REPORTED
+from dropout_risk.attendance.ids import Int32s
+from dropout_risk.attendance.records import COUNTED, Records, blocks, run_all
+from dropout_risk.schema import TABLES, Tables
 
 if TYPE_CHECKING:
-    from dropout_risk.attendance.kernel import Cells
+    from dropout_risk.attendance.kernel import Bytes, Cells
 
 EDGE_DAYS = (0, 4)
 """Monday and Friday."""
+
+_THURSDAY = 3
+"""The day of the week of the first day of 1970."""
 
 BLOCK_ROWS = 1 << 15
 """Students that one thread measures at a time."""
@@ -74,17 +77,31 @@ def attendance_matrix(
     >>> matrix.codes.shape[1], attendance_measures(matrix).shape[1]
     (30, 8)
     """
-    days, is_school_day = school_days(tables, students["school_id"], start=start, end=end)
-    records = tables.get_frame("attendance")
-    if records.empty or students.empty:
-        codes: npt.NDArray[Any] = np.zeros((len(students), len(days)), np.uint8)
-    else:
-        # the cut has chosen among records of one day already: what is left are equals, the heavier code wins
-        source = open_source(records[list(COLUMNS)])
-        reading = Reading(source, StudentIndex.of(students.index), start, end, as_of=end)
-        cells = reading.read(np.arange(len(days), dtype=np.int32), 0, len(students))
-        codes = (cells & 0x0F).T
-    return AttendanceMatrix(students.index, days, codes, is_school_day & (codes != CLOSED))
+    dates, is_school_day = school_days(tables, students["school_id"], start=start, end=end)
+    codes = read_cells(tables, Students.of(students), start=day_number(start), end=day_number(end)).T & CODE
+    return AttendanceMatrix(students.index, dates, codes, is_school_day & (codes != CLOSED))
+
+
+def read_cells(tables: Tables, students: Students, *, start: int, end: int) -> "Bytes":
+    """Return the cells (d, n) of the days from `start` to `end`, as the kernel keeps them; `tables` are cut already.
+
+    The cut has chosen among records of one day: of what is left, equals, the heavier code wins.
+    """
+    from dropout_risk.attendance.kernel import BAD, Window
+
+    column = np.arange(max(end - start + 1, 0), dtype=np.int32)
+    cells = np.zeros((len(column), len(students.ids)), np.uint8)
+    names = list(TABLES["attendance"]["code"].allowed)
+    records = Records(
+        row=students.rows_of(texts(tables, "attendance", "student_id")),
+        day=as_int32(days(tables, "attendance", "date")),
+        recorded=np.zeros(0, np.int32),
+        code=labels(tables, "attendance", "code").astype(np.int32),
+        number=np.array([*map(CODES.index, names), BAD], np.uint8),
+    )
+    window = Window(start, end, end, end, 0, len(students.ids), column)
+    records.write(cells, window, np.zeros(len(COUNTED), np.int64))
+    return cells
 
 
 def attendance_measures(matrix: AttendanceMatrix) -> pd.DataFrame:
@@ -100,11 +117,12 @@ def attendance_measures(matrix: AttendanceMatrix) -> pd.DataFrame:
     n = len(matrix.students)
     cells = np.ascontiguousarray(matrix.codes.T)
     is_open = np.ascontiguousarray(matrix.is_school_day.T)
-    return as_frame(measure_cells(cells, is_open, np.arange(n, dtype=np.int32), matrix.days), matrix.students)
+    school = np.arange(n, dtype=np.int32)
+    return as_frame(measure_cells(cells, is_open, school, as_days(matrix.days)), matrix.students)
 
 
 def measure_cells(
-    cells: "Cells", is_open: npt.NDArray[np.bool_], school: Int32s, days: pd.DatetimeIndex, *, threads: int = 1
+    cells: "Cells", is_open: npt.NDArray[np.bool_], school: Int32s, days: Int64s, *, threads: int = 1
 ) -> npt.NDArray[np.float64]:
     """Return the measures of the students of `cells` (d, n), shape (8, n).
 
@@ -114,12 +132,14 @@ def measure_cells(
         The school days of m schools; those of all students where m is 1.
     school : int32 array (n,)
         The school of each student.
+    days : int64 array (d,)
+        Numbers since 1970.
     """
     from dropout_risk.attendance.kernel import measure
 
     measures = np.full((len(MEASURES), cells.shape[1]), np.nan)
     opened = is_open.view(np.uint8)
-    on_edge = np.isin(days.day_of_week, EDGE_DAYS).view(np.uint8)
+    on_edge = np.isin((days + _THURSDAY) % 7, EDGE_DAYS).view(np.uint8)
     size = BLOCK_ROWS if threads > 1 else max(1, cells.shape[1])
     owns = [slice(*block) for block in blocks(cells.shape[1], size)]
     run_all([partial(measure, cells[:, own], opened, school[own], on_edge, measures[:, own]) for own in owns], threads)

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dropout_risk.arrays import day_number
 from dropout_risk.attendance.codes import CODES
 from dropout_risk.attendance.ids import Int32s, StudentIndex, numbers_of
 from dropout_risk.attendance.source import RECORDED, Part, Source
@@ -28,14 +29,8 @@ COUNTED = (
 )  # fmt: skip
 """What becomes of a record, in the order of the kernel's counts."""
 
-EPOCH = pd.Timestamp("1970-01-01")
 OLDEST = 4000
 """Days before the as-of date whose order of recording is told apart; 12 bits of a cell hold them."""
-
-
-def day_number(day: pd.Timestamp) -> int:
-    """Return the days since 1970."""
-    return int((day - EPOCH).days)
 
 
 @dataclass

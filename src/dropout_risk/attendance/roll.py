@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from dropout_risk.arrays import as_days
 from dropout_risk.asof import cut, school_days
 from dropout_risk.attendance.ids import Int32s
 from dropout_risk.attendance.matrix import measure_cells
@@ -123,7 +124,9 @@ class Schools:
     def measure(self, cells: "Cells", first: int, last: int, *, threads: int) -> npt.NDArray[np.float64]:
         """Return the measures of students `first` to `last`, shape (8, last - first)."""
         kept = self._kept
-        return measure_cells(cells, self.is_open[kept], self.place[first:last], self.days[kept], threads=threads)
+        return measure_cells(
+            cells, self.is_open[kept], self.place[first:last], as_days(self.days[kept]), threads=threads
+        )
 
 
 def _as_names(schools: pd.Series) -> pd.Series:

@@ -3,8 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from dropout_risk.attendance.matrix import attendance_matrix, attendance_measures
+from dropout_risk.arrays import Coded, Floats, day_number, numbers, texts
+from dropout_risk.asof import Students, open_days, rows_in_term
+from dropout_risk.attendance.codes import MEASURES
+from dropout_risk.attendance.matrix import as_frame, measure_cells, read_cells
 from dropout_risk.schema import Tables
+
+_RATE = MEASURES.index("absence_rate")
 
 
 def count_measures(tables: Tables, students: pd.Index, term: str) -> pd.DataFrame:
@@ -12,23 +17,32 @@ def count_measures(tables: Tables, students: pd.Index, term: str) -> pd.DataFram
 
     Used for schools that hand in `attendance_counts` instead of daily attendance.
     """
-    counts = tables.get_frame("attendance_counts")
-    counts = counts[counts["term"] == term].set_index("student_id").reindex(students)
-    reported = counts["days_reported"].where(counts["days_reported"] > 0)
-    known = reported.fillna(0) + counts["days_not_reported"]
-    return pd.DataFrame(
-        {
-            "absence_rate": counts["days_absent"] / reported,
-            "unexcused_rate": counts["days_unexcused"] / reported,
-            "late_rate": counts["days_late"] / reported,
-            "absent_days_20": np.nan,
-            "longest_absence": counts["longest_absence"].where(reported.notna()),
-            "absence_run_now": np.nan,
-            "edge_day_gap": np.nan,
-            "not_reported_rate": counts["days_not_reported"] / known.where(known > 0),
-        },
-        index=students,
-    )
+    ids = students.to_numpy(dtype=object)
+    return as_frame(_counted(tables, Students(ids, Coded(np.full(len(ids), -1), ids[:0])), term), students)
+
+
+def _counted(tables: Tables, students: Students, term: str) -> Floats:
+    """Return the measures that term counts allow, (8, n)."""
+    rows = rows_in_term(tables, "attendance_counts", term)
+    row = np.full(len(students.ids) + 1, -1)
+    row[students.rows_of(texts(tables, "attendance_counts", "student_id"))[rows]] = rows
+    reported, absent, unexcused, late, silent, longest = (
+        np.append(numbers(tables, "attendance_counts", column), np.nan)[row[:-1]]
+        for column in (
+            "days_reported", "days_absent", "days_unexcused", "days_late", "days_not_reported", "longest_absence"
+        )
+    )  # fmt: skip
+    reported = np.where(reported > 0, reported, np.nan)
+    known = np.nan_to_num(reported) + silent
+    measures = dict.fromkeys(MEASURES, np.full(len(students.ids), np.nan))
+    measures |= {
+        "absence_rate": absent / reported,
+        "unexcused_rate": unexcused / reported,
+        "late_rate": late / reported,
+        "longest_absence": np.where(np.isnan(reported), np.nan, longest),
+        "not_reported_rate": silent / np.where(known > 0, known, np.nan),
+    }
+    return np.array(list(measures.values()))
 
 
 def term_attendance(
@@ -43,7 +57,19 @@ def term_attendance(
     students
         Frame indexed by student_id with the column `school_id`.
     """
-    counts = count_measures(tables, students.index, term)
-    daily = attendance_measures(attendance_matrix(tables, students, start=start, end=end))
-    no_daily = daily["absence_rate"].isna() & counts["absence_rate"].notna()
-    return daily.where(~no_daily, counts)
+    return as_frame(term_measures(tables, Students.of(students), term=term, start=start, end=end), students.index)
+
+
+def term_measures(tables: Tables, students: Students, *, term: str, start: pd.Timestamp, end: pd.Timestamp) -> Floats:
+    """Return what `term_attendance` returns as one array, measures as `MEASURES`, (8, n)."""
+    first, last = day_number(start), day_number(end)
+    cells = read_cells(tables, students, start=first, end=last)
+    is_open = open_days(tables, students.school.names, start=first, end=last)
+    closed = np.zeros((1, is_open.shape[1]), dtype=bool)  # for a student of no known school
+    opened = np.ascontiguousarray(np.concatenate([is_open, closed]).T)
+    school = np.where(students.school.codes < 0, len(is_open), students.school.codes).astype(np.int32)
+    daily = measure_cells(cells, opened, school, np.arange(first, last + 1))
+    if "attendance_counts" not in tables:
+        return daily
+    counted = _counted(tables, students, term)
+    return np.where(np.isnan(daily[_RATE]) & ~np.isnan(counted[_RATE]), counted, daily)
