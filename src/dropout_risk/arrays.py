@@ -5,6 +5,7 @@ a column of a frame costs a hundred. Each array is made once for a table, in the
 """
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -78,7 +79,7 @@ def days(tables: Tables, name: str, column: str) -> Int64s:
     True
     """
     return tables.derived_of(
-        name, ("days", column), lambda: _column(tables, name, column).to_numpy("datetime64[D]").view(np.int64)
+        name, ("days", column), lambda: _column(tables, name, column).to_numpy().astype("datetime64[D]").view(np.int64)
     )
 
 
@@ -271,20 +272,30 @@ def coded(values: "pd.Series[Any]") -> Coded:
     [0, 1, 0]
     """
     if isinstance(values.dtype, pd.StringDtype):
-        cells = pa.chunked_array(values.array.__arrow_array__())
-        encoded = pc.dictionary_encode(cells.combine_chunks() if cells.num_chunks != 1 else cells.chunk(0))
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return Coded(codes.astype(np.int32, copy=False), encoded.dictionary.to_numpy(zero_copy_only=False))
+        cells = values.array.__arrow_array__()
+        if isinstance(cells, pa.ChunkedArray):
+            cells = cells.chunk(0) if cells.num_chunks == 1 else cells.combine_chunks()
+        encoded = pc.dictionary_encode(cells)
+        codes = encoded.indices.fill_null(-1) if encoded.indices.null_count else encoded.indices
+        return Coded(
+            codes.to_numpy(zero_copy_only=False).astype(np.int32, copy=False),
+            encoded.dictionary.to_numpy(zero_copy_only=False),
+        )
     codes, names = pd.factorize(values)
     return Coded(codes.astype(np.int32), np.asarray(names, dtype=object))
 
 
 def _labels(tables: Tables, name: str, column: str) -> Int8s:
-    values, allowed = _column(tables, name, column), list(TABLES[name][column].allowed)
-    if not isinstance(values.dtype, pd.CategoricalDtype) or list(values.cat.categories) != allowed:
-        values = values.astype(pd.CategoricalDtype(allowed))
-    return np.asarray(values.cat.codes, dtype=np.int8)
+    values, dtype = _column(tables, name, column), _category(name, column)
+    if not isinstance(values.dtype, pd.CategoricalDtype) or not values.dtype.categories.equals(dtype.categories):
+        values = values.astype(dtype)
+    return np.asarray(values.array.codes, dtype=np.int8)
+
+
+@cache
+def _category(name: str, column: str) -> pd.CategoricalDtype:
+    return pd.CategoricalDtype(list(TABLES[name][column].allowed))
 
 
 def _flags(values: "pd.Series[Any]") -> Int8s:
-    return np.asarray(values.astype("Int8").to_numpy(np.int8, na_value=-1), dtype=np.int8)
+    return np.asarray(values.array.to_numpy(np.int8, na_value=-1))
