@@ -185,13 +185,13 @@ def _terms(tables: Tables) -> list[Problem]:
     backwards = end[rows] <= start[rows]
     forwards = rows[~backwards]
     overlaps = forwards[1:][start[forwards[1:]] <= np.maximum.accumulate(end[forwards])[:-1]]
+    if not backwards.any() and not len(overlaps):
+        return []
     frame, notes = tables["terms"], Notes("terms", tables)
     return [
         *notes.each("term_order", list(frame.index[rows[backwards]]), column="end"),
-        *notes.each(
-            "term_overlap", list(frame.index[overlaps]), column="start", values=frame["start"].take(overlaps)
-        ),
-    ]  # fmt: skip
+        *notes.each("term_overlap", list(frame.index[overlaps]), column="start", values=frame["start"].take(overlaps)),
+    ]
 
 
 def _distances(tables: Tables) -> list[Problem]:
@@ -213,7 +213,7 @@ def _id_numbers(tables: Tables) -> list[Problem]:
     if (fault == DAMAGED).any():
         fault = _damaged_together(number, fault, tables)
     problems = []
-    for place, kind in enumerate(FAULTS):
+    for place, kind in enumerate(FAULTS) if (fault >= 0).any() else ():
         problems += _grouped(tables, "students", kind, fault == place, column="id_number", shown="id_number")
     birth, born = spread(number, judged.birth, NO_DAY), days(tables, "students", "birth_date")
     other = (fault < 0) & (birth != NO_DAY) & (born != NO_DAY) & (birth != born)

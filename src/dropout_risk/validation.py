@@ -6,6 +6,7 @@ are found at once, each with its place, what is allowed and what to do next.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -185,13 +186,15 @@ def usable(tables: Tables, report: Report) -> tuple[Tables, pd.DataFrame]:
     if whole:
         raise TableError("\n".join(whole))
     errors = list(report.errors)
+    good = tables.with_problems(problem for problem in tables.problems if problem.level == "warning")
+    if not errors:
+        return good, _none_refused().copy()
     left: dict[str, Bools] = {}
     orphans = errors
     while orphans:
         left = _without_rows(tables, left, orphans)
         orphans = references(tables, left)
         errors += orphans
-    good = tables.with_problems(problem for problem in tables.problems if problem.level == "warning")
     for name, rows in left.items():
         good = take_rows(good, name, np.flatnonzero(rows))
     return good, _refused_rows(tables, errors)
@@ -229,8 +232,17 @@ def _refused_rows(tables: Tables, errors: Iterable[Problem]) -> pd.DataFrame:
         }
         for ((table, _), found), student in zip(by_row.items(), students, strict=True)
     ]
+    return _refused(rows)
+
+
+def _refused(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     columns = ["table", "file", "row", "student_id", "column", "value", "message", "message_zh"]
     return pd.DataFrame(rows, columns=columns).astype({"row": "int64"})
+
+
+@cache
+def _none_refused() -> pd.DataFrame:
+    return _refused([])
 
 
 def _students_of(tables: Tables, rows: Sequence[tuple[str, int]]) -> list[Any]:
