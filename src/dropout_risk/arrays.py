@@ -4,7 +4,7 @@ What is done on every request is done on these: an operation on a small array co
 a column of a frame costs a hundred. Each array is made once for a table, in the order of its rows, and never changed.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -145,7 +145,7 @@ def first_rows(coded: Coded) -> Int64s:
     return first[:-1]
 
 
-def row_keys(tables: Tables, name: str, columns: Iterable[str]) -> Int64s:
+def row_keys(tables: Tables, name: str, columns: Sequence[str]) -> Int64s:
     """Return one number from 0 on for each row, equal where all of `columns` are equal; what is missing equals itself.
 
     Examples
@@ -154,9 +154,9 @@ def row_keys(tables: Tables, name: str, columns: Iterable[str]) -> Int64s:
     >>> row_keys(Tables({"attendance": frame}), "attendance", ["student_id", "date"]).tolist()
     [3, 3, 5]
     """
-    keys, size = np.zeros(len(tables[name]), dtype=np.int64), 1
-    for column in columns:
-        part = _part(tables, name, column)
+    keys, *parts = (_part(tables, name, column) for column in columns)
+    size = int(keys.max(initial=0)) + 1
+    for part in parts:
         radix = int(part.max(initial=0)) + 1
         if size * radix > _LARGEST:
             keys = np.unique(keys, return_inverse=True)[1]
@@ -174,8 +174,11 @@ def _part(tables: Tables, name: str, column: str) -> Int64s:
     kind = TABLES[name][column].kind
     if kind == "date":
         day = days(tables, name, column)
-        earliest = day[day != NO_DAY].min(initial=np.iinfo(np.int64).max)
-        return np.where(day == NO_DAY, 0, day - earliest + 1)
+        earliest = int(day.min(initial=np.iinfo(np.int64).max))
+        if earliest != NO_DAY:
+            return day - (earliest - 1)
+        earliest = int(day[day != NO_DAY].min(initial=np.iinfo(np.int64).max))
+        return np.where(day == NO_DAY, 0, day - (earliest - 1))
     codes = labels(tables, name, column) if kind == "category" else texts(tables, name, column).codes
     return codes.astype(np.int64) + 1
 
@@ -188,8 +191,13 @@ def repeats(keys: Int64s) -> Bools:
     >>> repeats(np.array([3, 1, 3])).tolist()
     [True, False, True]
     """
-    if keys.max(initial=0) > _ROOM * len(keys) + 1000:
+    largest = int(keys.max(initial=0))
+    if largest > _ROOM * len(keys) + 1000:
         return pd.Series(keys).duplicated(keep=False).to_numpy()
+    stands = np.zeros(largest + 1, dtype=bool)
+    stands[keys] = True
+    if np.count_nonzero(stands) == len(keys):
+        return np.zeros(len(keys), dtype=bool)
     return np.asarray(np.bincount(keys)[keys] > 1)
 
 
@@ -241,14 +249,13 @@ _EPOCH = pd.Timestamp("1970-01-01")
 def take_rows(tables: Tables, name: str, rows: npt.NDArray[np.intp]) -> Tables:
     """Return the tables with only the rows of `name` that stand at these positions; their arrays are taken along."""
     taken = {key: _taken(value, rows) for key, value in _arrays(tables, name).items()}
-    return tables.with_frame(name, tables[name].take(rows), taken)
+    return tables.with_frame(name, lambda: tables[name].take(rows), taken)
 
 
 def with_dates(tables: Tables, name: str, column: str, values: Int64s) -> Tables:
     """Return the tables with other dates in one column of `name`; the arrays of the other columns are taken along."""
-    dates = pd.Series(as_dates(values), tables[name].index)
     arrays = {**_arrays(tables, name), ("days", column): values}
-    return tables.with_frame(name, tables[name].assign(**{column: dates}), arrays)
+    return tables.with_frame(name, lambda: tables[name].assign(**{column: as_dates(values)}), arrays)
 
 
 def _arrays(tables: Tables, name: str) -> dict[Any, Any]:

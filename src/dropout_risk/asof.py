@@ -105,10 +105,13 @@ class Terms:
 
     @classmethod
     def _read(cls, tables: Tables) -> "Terms":
-        frame = tables.get_frame("terms").dropna(subset=["term", "start", "end"]).sort_values("start")
-        if frame.empty:
+        term, start, end = texts(tables, "terms", "term"), days(tables, "terms", "start"), days(tables, "terms", "end")
+        rows = np.flatnonzero((term.codes >= 0) & (start != NO_DAY) & (end != NO_DAY))
+        if not len(rows):
             raise TableError("The table terms has no usable row; give each term its name, start and end.")
-        return cls(list(frame["term"]), pd.DatetimeIndex(frame["start"]), pd.DatetimeIndex(frame["end"]))
+        rows = rows[np.argsort(start[rows], kind="stable")]
+        names = list(term.names[term.codes[rows]])
+        return cls(names, pd.DatetimeIndex(as_dates(start[rows])), pd.DatetimeIndex(as_dates(end[rows])))
 
     def at(self, as_of: str | date | pd.Timestamp) -> str:
         """Return the term that is running on `as_of`, or the last one before it."""
@@ -154,7 +157,9 @@ def event_dates(tables: Tables, name: str) -> pd.Series:
 
 def _event_days(tables: Tables, name: str) -> Int64s:
     table = TABLES[name]
-    happened = days(tables, name, table.event) if table.event else np.full(len(tables[name]), NO_DAY)
+    if table.event is None:
+        return np.full(len(tables[name]), NO_DAY)
+    happened = days(tables, name, table.event)
     unknown = happened == NO_DAY
     if not table.event_fallback or not unknown.any():
         return happened

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -114,13 +115,11 @@ class Reference:
             in whatever order the marks come.
         """
         place = np.full(len(marks.mark), -1)
-        order = np.argsort(marks.exam, kind="stable")
-        ends = np.searchsorted(marks.exam[order], np.arange(len(marks.exams) + 1))
-        for exam, first, last in zip(marks.exams, ends, ends[1:], strict=False):
+        for exam, own in zip(marks.exams, marks.slices(), strict=True):
             grid = self._grid(exam)
-            if grid is not None and first < last:
-                own = marks.mark[order[first:last]]
-                place[order[first:last]] = np.searchsorted(grid, own, "left") + np.searchsorted(grid, own, "right")
+            if grid is not None:
+                mark = marks.mark[own]
+                place[own] = np.searchsorted(grid, mark, "left") + np.searchsorted(grid, mark, "right")
         return np.where(np.isnan(marks.mark), -1, place)
 
     def _grid(self, exam: str) -> Floats | None:
@@ -191,11 +190,7 @@ def reference_values(
         All marks of this term and the one before.
     """
     given = given or Reference(str(day.date()), {}, {})
-    exams = {
-        exam: np.quantile(own, QUANTILES).round(6).tolist()
-        for place, exam in enumerate(marks.exams)
-        if exam not in given.exams and len(own := marks.taken(place))
-    }
+    exams = {exam: grid for exam, grid in marks.grids().items() if exam not in given.exams}
     school = texts(known, "enrolments", "school_id")
     schools = (
         {} if set(school.names[school.codes[rows]]) <= given.schools.keys() else _school_values(known, day, absence)
@@ -210,7 +205,7 @@ def reference_values(
 
 @dataclass(frozen=True, eq=False)
 class Marks:
-    """Exam results of this term and the one before it.
+    """Exam results of this term and the one before it, exam after exam.
 
     Attributes
     ----------
@@ -230,10 +225,30 @@ class Marks:
     mark: Floats
     missed: Bools
 
-    def taken(self, place: int) -> Floats:
-        """Return the marks of those who took an exam."""
-        marks: Floats = self.mark[(self.exam == place) & ~np.isnan(self.mark)]
-        return marks
+    def slices(self) -> list[slice]:
+        """Return where the marks of each exam stand."""
+        ends = np.searchsorted(self.exam, np.arange(len(self.exams) + 1)).tolist()
+        return [slice(first, last) for first, last in pairwise(ends)]
+
+    def grids(self) -> dict[str, list[float]]:
+        """Return the marks at `QUANTILES` of each exam that somebody took."""
+        taken = (self.exam >= 0) & ~np.isnan(self.mark)
+        exam, mark = self.exam[taken], self.mark[taken]
+        mark = mark[np.lexsort((mark, exam))]
+        count = np.bincount(exam, minlength=len(self.exams))
+        sat = np.flatnonzero(count)
+        grids = np.round(_quantiles(mark, np.cumsum(count)[sat] - count[sat], count[sat]), 6).tolist()
+        return dict(zip([self.exams[place] for place in sat], grids, strict=True))
+
+
+def _quantiles(values: Floats, first: Int64s, count: Int64s) -> Floats:
+    """Return the `QUANTILES` of each stretch of sorted values, shape (stretches, 101), as `numpy.quantile` does."""
+    at = QUANTILES * (count[:, None] - 1)
+    below = np.floor(at)
+    share, below = at - below, first[:, None] + below.astype(np.int64)
+    low, high = values[below], values[np.minimum(below + 1, (first + count - 1)[:, None])]
+    between: Floats = np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share))
+    return between
 
 
 def exam_marks(known: Tables, day: pd.Timestamp) -> Marks:
@@ -249,6 +264,8 @@ def exam_marks(known: Tables, day: pd.Timestamp) -> Marks:
     )
     rows, at = rows[at >= 0], at[at >= 0]
     exam, exams = _exams(known, rows, at)
+    order = np.argsort(exam, kind="stable")
+    rows, exam = rows[order], exam[order]
     score, full = numbers(known, "grades", "score")[rows], numbers(known, "grades", "full_mark")[rows]
     missed = (flags(known, "grades", "absent")[rows] > 0) | np.isnan(score)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -417,12 +417,15 @@ class Source:
     first_row: int
 
 
+Frame = pd.DataFrame | Callable[[], pd.DataFrame]
+
+
 class Tables(Mapping[str, pd.DataFrame]):
     """The canonical tables of one county (or school), as frames whose columns the schema names.
 
     Parameters
     ----------
-    frames : mapping of table name to DataFrame
+    frames : mapping of table name to DataFrame, or to what makes it when it is first asked for
         Every frame has exactly the schema's columns, in the schema's dtypes; the index label of a row is
         its position as read and survives every later selection.
     problems : sequence of Problem
@@ -442,7 +445,7 @@ class Tables(Mapping[str, pd.DataFrame]):
 
     def __init__(
         self,
-        frames: Mapping[str, pd.DataFrame],
+        frames: Mapping[str, Frame],
         *,
         problems: tuple[Problem, ...] = (),
         sources: Mapping[str, tuple[Source, ...]] | None = None,
@@ -456,7 +459,10 @@ class Tables(Mapping[str, pd.DataFrame]):
         self._derived_of: dict[str, dict[object, Any]] = {name: {} for name in self._frames}
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        return self._frames[name]
+        frame = self._frames[name]
+        if not isinstance(frame, pd.DataFrame):
+            frame = self._frames[name] = frame()
+        return frame
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._frames)
@@ -469,7 +475,7 @@ class Tables(Mapping[str, pd.DataFrame]):
 
     def get_frame(self, name: str) -> pd.DataFrame:
         """Return the table called `name`, or an empty one with the schema's columns."""
-        return self._frames[name] if name in self._frames else empty_frame(name)
+        return self[name] if name in self._frames else empty_frame(name)
 
     def derived(self, key: object, make: Callable[[], T]) -> T:
         """Return what `make` gives, worked out once: tables are never changed, only replaced."""
@@ -490,9 +496,9 @@ class Tables(Mapping[str, pd.DataFrame]):
         """Return what has been derived from the table `name` so far."""
         return self._derived_of.get(name, {})
 
-    def with_frame(self, name: str, frame: pd.DataFrame, derived: Mapping[object, Any]) -> "Tables":
-        """Return a copy with another frame under `name`, of which `derived` is known already."""
-        copy = self.replace(**{name: frame})
+    def with_frame(self, name: str, make: Callable[[], pd.DataFrame], derived: Mapping[object, Any]) -> "Tables":
+        """Return a copy with another frame under `name`, made when it is asked for, of which `derived` is known."""
+        copy = self.replace(**{name: cache(make)})
         copy._derived_of[name] = dict(derived)
         return copy
 
@@ -513,9 +519,9 @@ class Tables(Mapping[str, pd.DataFrame]):
         """Return a copy of which these problems are told."""
         return self._copy(self._frames, problems=tuple(problems), sources=self.sources, oracle=self.oracle)
 
-    def _copy(self, frames: Mapping[str, pd.DataFrame], **others: Any) -> "Tables":
+    def _copy(self, frames: Mapping[str, Frame], **others: Any) -> "Tables":
         copy = Tables(frames, **others)
-        for name, frame in copy.items():
+        for name, frame in frames.items():
             if self._frames.get(name) is frame:
                 copy._derived_of[name] = self._derived_of.setdefault(name, {})
         return copy
