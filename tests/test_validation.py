@@ -2,19 +2,23 @@
 
 import datetime as dt
 import json
+import random
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from checks_by_frames import problems_of, usable_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dropout_risk.coercion import MESSAGES
 from dropout_risk.errors import TableError
-from dropout_risk.id_numbers import id_number_fault
-from dropout_risk.schema import TABLES, Tables
+from dropout_risk.id_numbers import DAMAGED, id_number_fault, judge
+from dropout_risk.schema import TABLES, Column, Source, Tables
+from dropout_risk.synthetic import make_county
 from dropout_risk.tables import make_tables, read_tables, tables_from_records
 from dropout_risk.validation import usable, validate
 
@@ -313,15 +317,15 @@ def random_ids(count: int, seed: int) -> list[str]:
 def test_damage_by_spreadsheets_is_detected(damage):
     sound = [number for number in random_ids(20_000, seed=1) if number.isdigit()]
     damaged = [damage(number) for number in sound]
-    for number, after in zip(sound, damaged, strict=True):
+    for number, after, fault in zip(sound, damaged, judge(damaged).fault, strict=True):
         still_fits = check_character(after[:17]) == after[17]
-        assert id_number_fault(after) == (None if still_fits else "excel_damaged"), number
+        assert fault == (-1 if still_fits else DAMAGED), number
     assert id_number_fault("5.13425E+17") == "excel_damaged"
 
 
 def test_typing_errors_are_rarely_taken_for_damage():
     wrong = [number[:16] + str((int(number[16]) + 1) % 10) + number[17] for number in random_ids(5_000, seed=2)]
-    assert np.mean([id_number_fault(number) == "excel_damaged" for number in wrong]) < 0.04
+    assert np.mean(judge(wrong).fault == DAMAGED) < 0.04
 
 
 def test_in_a_damaged_file_also_numbers_whose_check_digit_fits_by_chance_are_found():
@@ -363,6 +367,100 @@ def test_duplicates_are_those_of_a_plain_loop(rows):
     copies = [p for p in problems if p.kind == "duplicate_row"]
     assert sum(p.count for p in copies) == len(expected["duplicate_row"])
     assert [p.position for p in copies] == expected["duplicate_row"][:1]
+
+
+# ------------------------------------------------------------------------------------ arrays against frames
+
+COUNTIES = [
+    (60, 2, False, True), (80, 3, True, True), (100, 2, True, False), (40, 1, False, True), (150, 2, False, False),
+]  # fmt: skip
+ODD_TEXTS = ["?", "x" * 9, "513425201001011328", "11010519491231002x", "110105491231002", "5.1E+17", "123"]
+ODD_DAYS = ["1900-01-01", "2031-01-01", "2019-07-15", "2019-10-08", "2020-02-01", "2100-12-31"]
+ODD_NUMBERS = [0.0, 1.0, 5.0, 12.0, 31.0, 99.0, 150.0, 250.0]
+
+
+@cache
+def county(size: int, terms: int, mess: bool, daily: bool) -> Tables:
+    return make_county(size, terms=terms, seed=size, mess=mess, daily=daily)
+
+
+def odd_value(rng: random.Random, frame: pd.DataFrame, column: Column) -> object:
+    """Another value that the column may hold."""
+    other = frame[column.name].iloc[rng.randrange(len(frame))]
+    match column.kind:
+        case "string":
+            return rng.choice([*ODD_TEXTS, other, other])
+        case "date":
+            return rng.choice([*map(pd.Timestamp, ODD_DAYS), other])
+        case "category":
+            return rng.choice(list(column.allowed))
+        case "boolean":
+            return rng.random() < 0.5
+        case _:
+            return rng.choice(ODD_NUMBERS)
+
+
+def spoil(rng: random.Random, name: str, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """Return a table damaged in one way; None stands for a table that is not there."""
+    column = rng.choice(TABLES[name].columns)
+    how = rng.random()
+    if how < 0.6 and column.name in frame:
+        values = frame[column.name].copy()
+        for row in rng.sample(range(len(frame)), min(len(frame), rng.choice([1, 2, 5, 40, 150]))):
+            values.iloc[row] = odd_value(rng, frame, column) if rng.random() < 0.6 else None
+        return frame.assign(**{column.name: values})
+    if how < 0.8:
+        again = [rng.randrange(len(frame)) for _ in range(rng.choice([1, 2, 10]))]
+        return pd.concat([frame, frame.iloc[again]], ignore_index=True)
+    if how < 0.86:
+        return frame.sample(frac=1, random_state=rng.randrange(99))
+    if how < 0.91:
+        return frame.iloc[sorted(rng.sample(range(len(frame)), int(len(frame) * rng.random())))]
+    if how < 0.93:
+        return frame.drop(columns=column.name, errors="ignore")
+    if how < 0.95:
+        return None
+    if name == "attendance" and "code" in frame:
+        return frame.assign(code=frame["code"].where(~frame["code"].isin(["S", "A", "U"]), "P"))
+    return frame.assign(days_absent=0.0) if name == "attendance_counts" else frame
+
+
+def spoilt_county(rng: random.Random) -> Tables:
+    """Return a county with any damage at all, its tables in any order and from up to two files."""
+    tables = county(*rng.choice(COUNTIES))
+    frames = dict(tables)
+    for _ in range(rng.choice([0, 1, 2, 4, 8, 20])):
+        name = rng.choice(list(frames))
+        frame = spoil(rng, name, frames[name]) if len(frames[name]) else None
+        frames = {**frames, name: frame} if frame is not None else {k: v for k, v in frames.items() if k != name}
+        if not frames:
+            break
+    sources = {}
+    for name, frame in frames.items():
+        if len(frame) and rng.random() < 0.4:
+            rows = int(frame.index.max()) + 1
+            first = rng.randrange(rows + 1)
+            sources[name] = (Source("a.csv", 0, first, 2), Source("b.csv", first, rows - first, 3))
+    order = rng.sample(list(frames), len(frames))
+    problems = tables.problems if rng.random() < 0.5 else ()
+    return Tables({name: frames[name] for name in order}, problems=problems, sources=sources)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**9))
+def test_the_checks_on_arrays_say_what_the_checks_on_frames_say(seed):
+    tables = spoilt_county(random.Random(seed))
+    report = validate(tables)
+    assert list(report.problems) == problems_of(tables)
+    if any(problem.position is None for problem in report.errors):
+        return
+    (good, refused), (good_by_frames, refused_by_frames) = usable(tables, report), usable_of(tables, report.problems)
+    pd.testing.assert_frame_equal(refused, refused_by_frames)
+    assert (list(good), good.problems, good.sources) == (list(tables), good_by_frames.problems, tables.sources)
+    for name, frame in good.items():
+        pd.testing.assert_frame_equal(frame, good_by_frames[name])
+    assert validate(good).problems == validate(Tables(good, problems=good.problems, sources=good.sources)).problems
 
 
 def test_a_schools_own_calendar_wins_and_closed_days_may_be_reported_closed(frames):
