@@ -28,6 +28,7 @@ REPLAYED = "idempotency-replayed"
 @pytest.fixture(scope="module", params=KINDS)
 def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     with new_store(request.param) as store, TestClient(create_app(settings(store=store))) as client:
+        assert client.app.state.service.named  # the first to ask makes the secret of the store
         yield client
 
 

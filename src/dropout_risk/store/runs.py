@@ -87,7 +87,7 @@ def keep(
     """Keep a run, its scores, its line in the audit and, if asked, its answer under an idempotency key.
 
     Without `named` the scores are of a flat table, whose rows are nobody's by name: they are not kept.
-    When this returns, all of it is on the disk; when it raises, none of it is kept.
+    When this returns, all of it is on the disk; when it raises, none of it is kept, but for an `UnknownOutcomeError`.
     """
     rows = _rows(run.id, scores, named) if named else []
     with database.turn() as connection:
