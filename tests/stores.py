@@ -1,5 +1,6 @@
 """Stores for tests: a new file of SQLite, and a new database of a real PostgreSQL."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -9,10 +10,13 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
+
+from dropout_risk.store.database import Database
 
 SERVER = os.environ.get("DROPOUT_RISK_TEST_POSTGRESQL", "postgresql+psycopg://root@127.0.0.1:5432/test")
 KINDS = ("sqlite", "postgresql")
@@ -44,6 +48,26 @@ def run(server: str, statement: str) -> None:
     with engine.connect() as connection:
         connection.execute(text(statement))
     engine.dispose()
+
+
+@contextmanager
+def lost_commits(database: Database, *, kept: bool, most: float = math.inf) -> Iterator[None]:
+    """Lose the answer of the database to commits, `most` of them, which it has carried out or not."""
+    dialect: Any = database.engine.dialect
+    really, lost = dialect.do_commit, []
+
+    def lose(connection: Any) -> None:
+        if len(lost) >= most:
+            return really(connection)
+        lost.append(connection)
+        (really if kept else dialect.do_rollback)(connection)
+        raise dialect.dbapi.OperationalError("the connection is lost")
+
+    dialect.do_commit = lose
+    try:
+        yield
+    finally:
+        dialect.do_commit = really
 
 
 @cache

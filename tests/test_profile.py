@@ -180,6 +180,20 @@ def test_after_a_window_of_others_the_first_ones_are_forgotten(profile: dict[str
     assert drift.indices()["attendance"] < 0.05 < far
 
 
+@given(order=st.permutations(["absence_rate", "distance_km", "route", "new"]), left_out=st.integers(0, 3))
+def test_columns_of_any_kind_and_order_are_counted_one_by_one(order: list[str], left_out: int) -> None:
+    (training, risk), (X, _) = students(300), students(60, away=0.1, seed=1)
+    routes = pd.Categorical(["bus", "foot", None] * 100)
+    drift = Drift(made := profile_of(training.assign(route=routes), risk))
+    X = X.assign(route=pd.Categorical(["foot", "boat", None] * 20), new="?")
+    X.loc[3, "distance_km"] = np.nan
+    drift.note(X[order[left_out:]], risk[:60])
+    for name, bins in made["features"].items():
+        counts = counts_in(bins, X[name]) if name in order[left_out:] else np.zeros(len(bins["shares"]))
+        assert drift._counts[name].tolist() == counts.tolist()
+    assert drift._counts["risk"].tolist() == counts_in(made["risk"], pd.Series(risk[:60])).tolist()
+
+
 def test_a_model_without_a_profile_tells_nothing() -> None:
     drift = Drift({})
     drift.note(*students(500))

@@ -1,6 +1,7 @@
 """The same request under one idempotency key is scored once, also when it is sent twice at the same time."""
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,10 +11,14 @@ import pytest
 from roster_builder import as_records, csv_of, lines_of, settings, wide
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
-from stores import KINDS, new_store
+from stores import KINDS, lost_commits, new_store
 
+from dropout_risk.errors import StoreError
+from dropout_risk.service import runs as sending
 from dropout_risk.service.answers import MEDIA_TYPES
 from dropout_risk.service.app import create_app
+from dropout_risk.store import runs
+from dropout_risk.store.database import UnknownOutcomeError
 from dropout_risk.store.schema import Replay, Run, Score
 
 JSON = {"content-type": "application/json"}
@@ -23,6 +28,7 @@ REPLAYED = "idempotency-replayed"
 @pytest.fixture(scope="module", params=KINDS)
 def client(request: pytest.FixtureRequest) -> Iterator[TestClient]:
     with new_store(request.param) as store, TestClient(create_app(settings(store=store))) as client:
+        assert client.app.state.service.named  # the first to ask makes the secret of the store
         yield client
 
 
@@ -113,3 +119,67 @@ def test_a_key_that_cannot_be_used_is_refused(client: TestClient, body: bytes, k
     before = kept(client)
     assert send(client, body, key).status_code == 422
     assert kept_since(client, before) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("accept", MEDIA_TYPES.values())
+def test_a_long_answer_is_sent_in_pieces_and_is_the_same(
+    client: TestClient, body: bytes, accept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = send(client, body, f"pieces {accept}", accept=accept)
+    assert int(short.headers["content-length"]) == len(short.content)
+    for at_once in (1, 100):
+        monkeypatch.setattr(sending, "_AT_ONCE", at_once)
+        long = send(client, body, f"pieces {accept}", accept=accept)
+        assert "content-length" not in long.headers
+        assert (long.content, long.headers["content-type"]) == (short.content, short.headers["content-type"])
+
+
+# A commit that is lost -------------------------------------------------------------------------------
+
+
+def test_an_answer_that_was_kept_although_the_commit_was_lost_is_given(client: TestClient, body: bytes) -> None:
+    before = kept(client)
+    with lost_commits(client.app.state.service.database, kept=True, most=1):
+        given = send(client, body, "lost")
+    again = send(client, body, "lost")
+    for one in (given, again):
+        assert (one.status_code, one.headers[REPLAYED]) == (200, "true")
+    assert again.content == given.content
+    assert kept_since(client, before) == (1, 4, 1)
+
+
+def test_a_run_that_was_lost_in_the_commit_is_not_said_to_be_lost(client: TestClient, body: bytes) -> None:
+    state = client.app.state.service
+    for carried_out in (True, False):
+        before = kept(client)
+        with lost_commits(state.database, kept=carried_out):
+            lost = send(client, body)
+        assert lost.status_code == 503
+        told = lost.json()
+        assert (told["type"], told["title"]) == ("/docs#UnknownOutcomeError", UnknownOutcomeError.title)
+        assert "nothing" not in told["detail"]
+        for what in ("not known", "the same Idempotency-Key", "GET /runs"):
+            assert what in told["detail"]
+        assert lost.headers["retry-after"]
+        run = re.search(r"[0-9a-f]{32}", told["detail"])
+        assert run is not None
+        assert (client.get(f"/runs/{run[0]}").status_code == 200) == carried_out
+        assert kept_since(client, before) == ((1, 4, 0) if carried_out else (0, 0, 0))
+
+
+def test_a_store_that_is_gone_after_the_commit_was_lost_changes_nothing_of_what_is_told(
+    client: TestClient, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, asked = client.app.state.service.database, []
+
+    def gone_at_the_second_look(*_: object) -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            raise StoreError("The store does not answer; nothing of this request was kept.")
+
+    monkeypatch.setattr(runs, "answer_of", gone_at_the_second_look)
+    with lost_commits(database, kept=True):
+        told = send(client, body, "gone").json()
+    assert len(asked) == 2
+    assert told["type"] == "/docs#UnknownOutcomeError"
+    assert "nothing" not in told["detail"]

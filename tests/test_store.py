@@ -1,13 +1,15 @@
 """The store on SQLite and on PostgreSQL: migrations with data in them, keys, runs within a scope, the audit."""
 
+import hmac
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import delete, func, select, text, update
-from stores import KINDS, new_store
+from stores import KINDS, lost_commits, new_store
 
 from dropout_risk.access import Principal
 from dropout_risk.errors import SettingsError, SignInError, StoreError
@@ -24,7 +26,7 @@ from dropout_risk.explanation import Reason
 from dropout_risk.scores import REFUSED_COLUMNS, Scores
 from dropout_risk.store import keys, runs
 from dropout_risk.store.audit import Access, lines, verify
-from dropout_risk.store.database import Database, back_up
+from dropout_risk.store.database import Database, UnknownOutcomeError, back_up
 from dropout_risk.store.keys import Doorkeeper, LockedError
 from dropout_risk.store.migrations import downgrade, newest, prepare, revision_of, upgrade
 from dropout_risk.store.schema import AuditLine, Base, Key, Replay, Run, Score
@@ -327,6 +329,58 @@ def test_a_run_is_kept_whole_or_not_at_all(database: Database) -> None:
     assert verify(database).lines == 1
 
 
+@pytest.mark.parametrize("carried_out", [True, False])
+def test_what_is_lost_in_the_commit_is_not_said_to_be_lost(carried_out: bool, database: Database) -> None:
+    named = runs.pseudonyms(database)
+    with lost_commits(database, kept=carried_out), pytest.raises(UnknownOutcomeError, match="is not known"):
+        runs.keep(database, run_of(COUNTY, "r1"), scores(TWO_COUNTIES), access(COUNTY), named=named)
+    assert (runs.run(database, COUNTY, "r1") is not None) == carried_out
+    keep(database, COUNTY, "r2")
+    assert verify(database) == replace(verify(database), lines=1 + carried_out, faults=())
+
+
+def test_a_commit_that_is_refused_leaves_the_connection_as_it_was(sqlite: Database) -> None:
+    orphan = "insert into scores values ('none', 1, 'G1', 'P', null, null, null, null, 0.5, 'high', '[]', '[]')"
+    with pytest.raises(UnknownOutcomeError), sqlite.turn() as connection:
+        connection.execute(text("pragma defer_foreign_keys=on"))
+        connection.execute(text(orphan))
+    keep(sqlite, COUNTY, "r1")
+    with sqlite.reading() as session:
+        assert session.scalar(select(func.count()).select_from(Score)) == 3
+
+
+def test_a_connection_that_is_killed_before_its_commit_is_told() -> None:
+    with new_store("postgresql") as url, closing(Database(url)) as database:
+        prepare(database)
+        with pytest.raises(UnknownOutcomeError), database.turn() as connection:
+            process = connection.scalar(text("select pg_backend_pid()"))
+            with database.engine.connect() as other:
+                other.execute(text("select pg_terminate_backend(:process)"), {"process": process})
+        keep(database, COUNTY, "r1")
+        assert verify(database).lines == 1
+
+
+def test_what_is_kept_is_what_was_told(database: Database) -> None:
+    told = scores(TWO_COUNTIES)
+    frame = told.frame.assign(grade=pd.array([7, None, 9], dtype="Int64"), school_id=["S1", None, "S2"])
+    other = replace(REASON, value="鄂温克\n“一”", median=None, changeable=None)
+    told = replace(told, frame=frame, reasons=[[REASON, other], [], [other]], gaps=[[], ["成绩"], []])
+    runs.keep(database, run_of(PROVINCE, "r1"), told, access(PROVINCE), named=runs.pseudonyms(database))
+    found = runs.scores_of(database, PROVINCE, "r1")
+    assert found["grade"].astype(object).where(found["grade"].notna(), None).tolist() == [7, None, 9]
+    assert found["school_id"].astype(object).where(found["school_id"].notna(), None).tolist() == ["S1", None, "S2"]
+    assert found["reasons"].tolist() == [[reason.to_dict() for reason in own] for own in told.reasons]
+    assert found["data_gaps"].tolist() == told.gaps
+    for name in ("student_id", "county_id", "risk", "band", "rank"):
+        assert found[name].tolist() == frame[name].tolist()
+    assert found["pseudonym"].tolist() == [runs.pseudonyms(database)(student) for student in frame["student_id"]]
+
+
+def test_a_pseudonym_is_the_beginning_of_a_keyed_digest() -> None:
+    digest = hmac.new(b"secret", "学生1".encode(), sha256).hexdigest()
+    assert runs.Pseudonyms(b"secret")("学生1") == f"P-{digest[:16]}"
+
+
 def test_the_same_answer_is_found_again_by_its_key(database: Database) -> None:
     answer = runs.Answer("d" * 64, "r1", "json", b"packed")
     keep(database, COUNTY, "r1", replay=("mine", answer))
@@ -428,6 +482,31 @@ def test_a_store_that_is_locked_or_damaged_is_told_in_a_sentence(tmp_path: Path)
     (tmp_path / "store.db").write_bytes(b"no database" * 100)
     with pytest.raises(StoreError, match="does not answer or refuses"):
         prepare(Database(f"sqlite:///{tmp_path}/store.db"))
+
+
+def test_connections_stay_open_and_let_go_of_a_file_in_whose_place_another_was_put(
+    sqlite: Database, tmp_path: Path
+) -> None:
+    keep(sqlite, COUNTY, "r1")
+    back_up(sqlite, tmp_path / "copy.db")
+    keep(sqlite, COUNTY, "r2")
+    sqlite.close()
+    keep(sqlite, COUNTY, "r3")
+    assert sqlite.engine.pool.checkedin() == 1
+    (tmp_path / "copy.db").replace(str(sqlite.url.database))
+    for rest in ("-wal", "-shm"):
+        Path(f"{sqlite.url.database}{rest}").unlink()
+    keep(sqlite, COUNTY, "r4")
+    assert {seen.run.id for seen in runs.runs(sqlite, COUNTY)} == {"r1", "r4"}
+    sqlite.close()
+    with closing(Database(str(sqlite.url))) as another:
+        assert {seen.run.id for seen in runs.runs(another, COUNTY)} == {"r1", "r4"}
+
+
+def test_many_readers_do_not_wait_for_each_other(sqlite: Database) -> None:
+    with ExitStack() as stack:
+        for _ in range(40):
+            assert stack.enter_context(sqlite.reading()).scalar(select(func.count()).select_from(Run)) == 0
 
 
 def test_what_is_kept_is_on_the_disk(sqlite: Database) -> None:

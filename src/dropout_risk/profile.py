@@ -3,7 +3,7 @@
 A profile holds shares of bins only, never a value of a student; bins are wide enough that none singles one out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,21 +67,34 @@ def _edges(known: np.ndarray) -> list[float]:
     return [float(edge) for edge in between[np.unique(places)]]
 
 
-def counts_in(bins: Mapping[str, Any], values: pd.Series) -> np.ndarray:
-    """Return how many `values` lie in each bin, the missing ones last; a level that is new counts as missing."""
-    missing = values.isna().to_numpy()
-    if "levels" in bins:
-        place_of = {level: place for place, level in enumerate(bins["levels"])}
-        size = len(place_of)
-        texts = values.astype(object)
-        at = np.array(
-            [size if lost else place_of.get(str(one), size) for one, lost in zip(texts, missing, strict=True)]
-        )
-    else:
-        size = len(bins["edges"]) + 1
-        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        at = np.where(missing, size, np.searchsorted(bins["edges"], numbers, side="right"))
-    return np.bincount(at.astype(np.intp), minlength=size + 1)
+def counts_in(bins: Mapping[str, Any], values: pd.Series | np.ndarray) -> np.ndarray:
+    """Return how many `values` lie in each bin, the missing ones last; a level that is new counts as missing.
+
+    Examples
+    --------
+    >>> counts_in({"edges": [0.5, 1.5]}, np.array([0.0, 1.0, 1.0, np.nan])).tolist()
+    [1, 2, 0, 1]
+    """
+    at, missing = _levels_at(bins["levels"], values) if "levels" in bins else _numbers_at(bins["edges"], values)
+    return np.bincount(at, minlength=missing + 1)
+
+
+def _levels_at(levels: Sequence[str], values: pd.Series | np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the bin of each value, and that of the missing ones."""
+    place_of = {level: place for place, level in enumerate(levels)}
+    missing = len(place_of)
+    found = pd.Series(values).astype(object)
+    at = [missing if lost else place_of.get(str(one), missing) for one, lost in zip(found, found.isna(), strict=True)]
+    return np.array(at, dtype=np.intp), missing
+
+
+def _numbers_at(edges: Sequence[float] | np.ndarray, values: pd.Series | np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the bin of each value, and that of the missing ones."""
+    missing = len(edges) + 1
+    numbers = values if isinstance(values, np.ndarray) else values.to_numpy(dtype=np.float64, na_value=np.nan)
+    at = np.searchsorted(edges, numbers, side="right")
+    at[np.isnan(numbers)] = missing
+    return at, missing
 
 
 def stability_index(expected: np.ndarray, counts: np.ndarray) -> float:

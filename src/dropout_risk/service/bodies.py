@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import cached_property
 from hashlib import sha256
+from io import BytesIO
 from typing import Annotated
 
 from anyio import fail_after
@@ -28,7 +30,7 @@ class Body:
     files: Mapping[str, bytes] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The sha256 of what was sent: the same for the same files, however the form is divided."""
         if self.json is not None:
@@ -43,18 +45,18 @@ async def _read(request: Request, limit: int, seconds: int) -> bytes:
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise too_large
-    body = bytearray()
+    body = BytesIO()  # gives its bytes without a copy, and is no larger than they are, however small the pieces
     try:
         with fail_after(seconds):
             async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
+                body.write(chunk)
+                if body.tell() > limit:
                     raise too_large
     except ClientDisconnect:
         raise HTTPException(400, "The connection was closed before the request had come in.") from None
     except TimeoutError:
         raise HTTPException(408, f"The request did not come in within {seconds} seconds; send it again.") from None
-    return bytes(body)
+    return body.getvalue()
 
 
 def _media_type(request: Request) -> str:

@@ -34,6 +34,7 @@ class Drift:
 
     def __init__(self, profile: Mapping[str, Any]) -> None:
         self._bins: dict[str, Mapping[str, Any]] = dict(profile.get("features", {}))
+        self._numeric = {name for name, bins in self._bins.items() if "edges" in bins}
         if profile.get(RISK):
             self._bins[RISK] = profile[RISK]
         self._counts = {name: np.zeros(len(bins["shares"])) for name, bins in self._bins.items()}
@@ -42,16 +43,20 @@ class Drift:
 
     def note(self, X: pd.DataFrame, risk: np.ndarray) -> None:
         """Count the features and the risks of students that were scored."""
-        found = {
-            name: counts_in(bins, pd.Series(risk) if name == RISK else X[name])
-            for name, bins in self._bins.items()
-            if name == RISK or name in X.columns
-        }
+        columns = self._columns(X) | {RISK: risk}
+        found = {name: counts_in(self._bins[name], values) for name, values in columns.items() if name in self._bins}
         with self._lock:
             fade = min(1.0, max(0.0, (WINDOW - len(X)) / self._students)) if self._students else 1.0
             self._students = self._students * fade + len(X)
             for name, counts in found.items():
                 self._counts[name] = self._counts[name] * fade + counts
+
+    def _columns(self, X: pd.DataFrame) -> dict[str, pd.Series | np.ndarray]:
+        """Return the features that the profile knows; as plain arrays where all are numbers, which is quicker."""
+        present = X.columns.to_list()
+        if self._numeric.issuperset(present):
+            return dict(zip(present, X.to_numpy(dtype=np.float64, na_value=np.nan).T, strict=True))
+        return {name: X[name] for name in present if name in self._bins}
 
     def indices(self) -> dict[str, float]:
         """Return the largest index of the features of each group, and that of the risks; empty while too few came."""

@@ -1,10 +1,12 @@
 """From a request to a run that is kept: scored within the caller's scope, written down, then answered."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -19,9 +21,19 @@ from dropout_risk.service.scoring import Roster, Scored, answer, read_files, rea
 from dropout_risk.service.sealing import name_of, seal, unseal
 from dropout_risk.service.state import State
 from dropout_risk.store import runs as kept
+from dropout_risk.store.database import UnknownOutcomeError
 from dropout_risk.store.schema import Run
 
 REPLAYED = {"idempotency-replayed": "true"}
+
+_AT_ONCE = 1_000_000
+"""Bytes of an answer that are held as one: a school's answer is shorter."""
+
+_NOT_KNOWN = (
+    "The store was lost while the run {run} was being kept, so whether it was kept is not known. Send the same request "
+    "again with the same Idempotency-Key, which keeps it once only; without such a key, look in GET /runs whether the "
+    "run is there before you send it again. Tell whoever runs the service if it goes on."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,20 +69,22 @@ def score_and_answer(
     if key is not None and (before := _given_before(state, caller, key, digest)):
         return before
     scored = score_roster(read_roster(body, state), loaded.bundle, caller.principal.reach, state.limits)
-    run = _run(caller, loaded, scored, body.digest)
-    told = answer(scored, loaded.bundle, run_id=run.id, named=_named(state, loaded))
+    made = Made(_run(caller, loaded, scored, body.digest), scored, loaded)
+    named = _named(state, loaded)
+    told = write(answer(scored, loaded.bundle, run_id=made.run.id, named=named), wanted)
     if key is None:
-        _keep(state, caller, Made(run, scored, loaded))
-        return _streamed(write(told, wanted), wanted)
-    sealed = seal(write(told, wanted), key)
-    replay = name_of(key), kept.Answer(digest, run.id, wanted, sealed)
+        given = _sent(told, wanted)
+        _keep(state, caller, made, named=named)
+        return given
+    sealed = seal(told, key)
+    replay = name_of(key), kept.Answer(digest, made.run.id, wanted, sealed)
     try:
-        _keep(state, caller, Made(run, scored, loaded), replay=replay)
-    except StoreError:  # perhaps the same request, sent twice at once, was quicker
-        if before := _given_before(state, caller, key, digest):
+        _keep(state, caller, made, named=named, replay=replay)
+    except StoreError as error:  # perhaps the same request, sent twice at once, was quicker; or it was kept after all
+        if before := _given_after_all(state, caller, key, digest, error):
             return before
         raise
-    return _streamed(unseal(sealed, key), wanted)
+    return _sent(unseal(sealed, key), wanted)
 
 
 def score_and_keep(state: State, caller: Caller, loaded: Loaded, roster: Roster, digest: str) -> Made:
@@ -81,9 +95,9 @@ def score_and_keep(state: State, caller: Caller, loaded: Loaded, roster: Roster,
     return made
 
 
-def _named(state: State, loaded: Loaded) -> kept.Pseudonyms | None:
-    """Return what names students; the rows of a flat table are nobody's by name."""
-    return state.named if loaded.bundle.kind == "county" else None
+def _named(state: State, loaded: Loaded) -> kept.Named | None:
+    """Return what names students, each once; the rows of a flat table are nobody's by name."""
+    return cache(state.named) if loaded.bundle.kind == "county" else None
 
 
 def _run(caller: Caller, loaded: Loaded, scored: Scored, digest: str) -> Run:
@@ -106,10 +120,22 @@ def _run(caller: Caller, loaded: Loaded, scored: Scored, digest: str) -> Run:
     )
 
 
-def _keep(state: State, caller: Caller, made: Made, replay: tuple[str, kept.Answer] | None = None) -> None:
+def _keep(
+    state: State,
+    caller: Caller,
+    made: Made,
+    *,
+    named: kept.Named | None = None,
+    replay: tuple[str, kept.Answer] | None = None,
+) -> None:
+    """Keep a run; `named` gives the pseudonyms that its answer has got, so that they are not worked out again."""
     run, scores = made.run, made.scored.scores
     access = caller.access(run, students=run.scored)
-    kept.keep(state.database, run, scores, access, named=_named(state, made.loaded), replay=replay)
+    named = named or _named(state, made.loaded)
+    try:
+        kept.keep(state.database, run, scores, access, named=named, replay=replay)
+    except UnknownOutcomeError as error:
+        raise UnknownOutcomeError(_NOT_KNOWN.format(run=run.id)) from error
     _count(state, made)
 
 
@@ -118,11 +144,12 @@ def _count(state: State, made: Made) -> None:
     metrics, scores = state.metrics, made.scored.scores
     metrics.rows.labels("scored").inc(len(scores.frame))
     metrics.rows.labels("refused").inc(len(scores.refused))
-    for column, count in Counter(scores.refused["column"].astype(object)).items():
+    for column, count in Counter(scores.refused["column"].to_list()).items():
         metrics.refusals.labels("state" if pd.isna(column) else column).inc(count)
-    for risk in scores.frame["risk"]:
+    risks = scores.frame["risk"].to_numpy()
+    for risk in risks.tolist():
         metrics.risks.observe(risk)
-    made.loaded.drift.note(made.scored.features, scores.frame["risk"].to_numpy())
+    made.loaded.drift.note(made.scored.features, risks)
 
 
 # Answers that were given before ------------------------------------------------------------------------
@@ -141,10 +168,37 @@ def _given_before(state: State, caller: Caller, key: str, digest: str) -> Respon
     assert seen is not None  # an answer is kept with its run, which is the caller's own
     kept.note(state.database, caller.access(seen.run, students=seen.run.scored))
     wanted: Any = before.media_type
-    return _streamed(unseal(before.body, key), wanted, REPLAYED)
+    return _sent(unseal(before.body, key), wanted, REPLAYED)
 
 
-def _streamed(pieces: Iterator[bytes], wanted: Format, headers: dict[str, str] | None = None) -> Response:
-    """Return an answer that is sent piece after piece; a table comes as a file."""
+def _given_after_all(state: State, caller: Caller, key: str, digest: str, error: StoreError) -> Response | None:
+    """Return the answer that is kept though `error` was raised; what is wrong with a store that is gone was told."""
+    try:
+        return _given_before(state, caller, key, digest)
+    except StoreError:
+        raise error from None
+
+
+def _sent(pieces: Iterator[bytes], wanted: Format, headers: dict[str, str] | None = None) -> Response:
+    """Return an answer: whole if it is short, else piece after piece; a table comes as a file."""
     named = {} if wanted == "json" else {"content-disposition": f'attachment; filename="scores.{wanted}"'}
-    return StreamingResponse(pieces, media_type=MEDIA_TYPES[wanted], headers={**named, **(headers or {})})
+    told: dict[str, Any] = {"media_type": MEDIA_TYPES[wanted], "headers": {**named, **(headers or {})}}
+    parts = _gathered(pieces)
+    first = next(parts, b"")
+    if len(first) < _AT_ONCE:
+        return Response(first, **told)
+    return StreamingResponse(chain([first], parts), **told)
+
+
+def _gathered(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield pieces of at least `_AT_ONCE`, and the rest: each that is sent waits for a thread of its own."""
+    held: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size >= _AT_ONCE:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)

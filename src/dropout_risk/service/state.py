@@ -43,20 +43,25 @@ class State:
             tokens = Tokens(settings.oidc_issuer, settings.oidc_audience, settings.oidc_keys)
         self.reception = Reception(Doorkeeper(self._database), tokens, local=settings.access == "local")
 
-    @property
-    def database(self) -> Database:
-        """The store; its tables are made when it is first used.
+    def open_store(self) -> Database:
+        """Return the store; when it is first used its tables are made, or are found to be of this version.
 
         Raises
         ------
         StoreError
             If it does not answer, or is of another version.
         """
-        with self._turn:
-            if not self._prepared:
-                prepare(self._database)
-                self._prepared = True
+        if not self._prepared:
+            with self._turn:
+                if not self._prepared:
+                    prepare(self._database)
+                    self._prepared = True
         return self._database
+
+    @property
+    def database(self) -> Database:
+        """The store, ready for use; see `open_store`."""
+        return self.open_store()
 
     def store_trouble(self) -> str | None:
         """Return why the store cannot be used, None when it answers."""

@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
 
-from sqlalchemy import inspect, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Connection, insert, select
 
 from dropout_risk.access import Action, Decision, Principal, Purpose
 from dropout_risk.store.database import Database
@@ -22,6 +20,8 @@ FIRST = "0" * 64
 """What stands for the hash of the line before the first."""
 
 _AT_A_TIME = 10_000
+
+_LAST = select(AuditLine.number, AuditLine.hash).order_by(AuditLine.number.desc()).limit(1)
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,9 @@ class Access:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-def append(session: Session, access: Access) -> AuditLine:
-    """Write one line after the last; the session must be one of `Database.writing`."""
-    last = session.execute(
-        select(AuditLine.number, AuditLine.hash).order_by(AuditLine.number.desc()).limit(1)
-    ).one_or_none()
+def append(connection: Connection, access: Access) -> AuditLine:
+    """Write one line after the last; the connection must be one of `Database.turn`."""
+    last = connection.execute(_LAST).one_or_none()
     line = AuditLine(
         number=last.number + 1 if last else 1,
         at=access.at,
@@ -71,16 +69,14 @@ def append(session: Session, access: Access) -> AuditLine:
         previous=last.hash if last else FIRST,
     )
     line.hash = hash_of(line)
-    session.add(line)
-    session.flush()
+    connection.execute(insert(AuditLine), line.values())
     return line
 
 
 def hash_of(line: AuditLine) -> str:
     """Return the hash of what a line says, the hash of the line before it included."""
-    told: dict[str, Any] = {
-        column.key: getattr(line, column.key) for column in inspect(AuditLine).column_attrs if column.key != "hash"
-    }
+    told = line.values()
+    del told["hash"]
     told["at"] = line.at.astimezone(UTC).isoformat(timespec="microseconds")
     return sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

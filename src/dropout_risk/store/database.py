@@ -1,6 +1,7 @@
 """Connect to SQLite or PostgreSQL: sessions that read, and sessions that write one after the other."""
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,9 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import NullPool
 
 from dropout_risk.errors import MissingExtraError, SettingsError, StoreError
 from dropout_risk.tables import atomic_path
@@ -21,9 +21,27 @@ WAIT_SECONDS = 30
 """How long one writer waits for another."""
 _LOCK = 0x6472_6F70
 """Number of the lock under which writers of PostgreSQL take turns, as those of SQLite do by themselves."""
+_TAKE_TURN = text("select pg_advisory_xact_lock(:lock)")
+
+_SQLITE = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "secure_delete=ON",  # what is removed is written over, for it tells of children
+    # A roster of 500 changes a thousand pages, for its students stand all over the indexes of a store that has grown:
+    # room for them in memory (kB), and a log (pages) that takes several rosters before it is moved into the file.
+    "cache_size=-8000",
+    "wal_autocheckpoint=4000",
+)
 
 _SILENT = "dropout_risk"
 """Under which name the database library would log."""
+
+
+class UnknownOutcomeError(StoreError):
+    """The store was lost while it was told to keep something: whether it has done so is not known."""
+
+    title = "It is not known whether this was kept"
 
 
 class Database:
@@ -41,6 +59,11 @@ class Database:
     MissingExtraError
         If the driver of PostgreSQL is not installed.
 
+    Attributes
+    ----------
+    mark
+        What stands for a value in a statement that is handed to the driver as it is.
+
     Examples
     --------
     >>> import tempfile
@@ -56,6 +79,7 @@ class Database:
     def __init__(self, url: str = DEFAULT_URL) -> None:
         self.url = _read_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.mark = "?" if self.is_sqlite else "%s"
         try:
             self.engine = _sqlite(self.url) if self.is_sqlite else _silent(self.url, pool_pre_ping=True)
         except ModuleNotFoundError as error:
@@ -76,11 +100,31 @@ class Database:
 
     @contextmanager
     def turn(self) -> Iterator[Connection]:
-        """Wait until no other process is writing, and give the transaction that writes."""
-        with _told(), self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
+        """Wait until no other process is writing, and give the transaction that writes.
+
+        Raises
+        ------
+        StoreError
+            If it fails; nothing of it is kept then.
+        UnknownOutcomeError
+            If it fails in the very moment in which it is to be kept: an answer that is lost may have been yes.
+        """
+        with (
+            _told(),
+            self.engine.connect().execution_options(immediate=True) as connection,
+            connection.begin() as transaction,
+        ):
             if not self.is_sqlite:
-                connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+                connection.execute(_TAKE_TURN, {"lock": _LOCK})
             yield connection
+            with _not_known(connection):
+                transaction.commit()
+
+    def write_through(self) -> None:
+        """Empty SQLite's log into its file: what was removed stands in neither of them from then on."""
+        if self.is_sqlite:
+            with _told(), closing(self.engine.raw_connection()) as connection:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         """Close all connections."""
@@ -113,15 +157,25 @@ def _silent(url: URL, **options: Any) -> Engine:
 
 
 def _sqlite(url: URL) -> Engine:
-    """Return an engine on a file: readers do not wait for the writer (WAL), and what is told as kept is on the disk."""
-    engine = _silent(url, poolclass=NullPool, connect_args={"timeout": WAIT_SECONDS})
+    """Return an engine on a file: readers do not wait for the writer (WAL), and what is told as kept is on the disk.
+
+    Connections stay open, as many as are used at a time: to open one, and to empty the log when the last one is
+    closed, takes longer than to write a line of the audit.
+    """
+    engine = _silent(url, connect_args={"timeout": WAIT_SECONDS}, max_overflow=-1)
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _: Any) -> None:
+    def prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # transactions are begun below, not by the driver
-        # What is removed is written over, for it tells of children.
-        for setting in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        for setting in _SQLITE:
             connection.execute(f"PRAGMA {setting}")
+        record.info["file"] = _file_at(url)
+
+    @event.listens_for(engine, "checkout")
+    def is_still_there(connection: Any, record: Any, _: Any) -> None:
+        """Let go of a file in whose place another was put: what is written to it would be lost."""
+        if record.info["file"] != _file_at(url):
+            raise InvalidatePoolError
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -131,18 +185,42 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
+def _file_at(url: URL) -> tuple[int, int] | None:
+    """Return what tells the file of a store from any other."""
+    try:
+        found = os.stat(str(url.database))
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn what the database raises into one sentence; the statement, which may hold an id, stays out of it."""
     try:
         yield
     except SQLAlchemyError as error:
-        cause = getattr(error, "orig", None)
-        kind = type(cause or error).__name__
         raise StoreError(
-            f"The store does not answer or refuses ({kind}); nothing of this request was kept. Try again, and tell "
-            "whoever runs the service if it goes on."
+            f"The store does not answer or refuses ({_kind(error)}); nothing of what was being written was kept. Try "
+            "again, and tell whoever runs the service if it goes on."
         ) from error
+
+
+@contextmanager
+def _not_known(connection: Connection) -> Iterator[None]:
+    """Turn what the database raises while it is told to keep something into one sentence."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        connection.invalidate()  # its transaction may be open still, and would be so for whoever got it next
+        raise UnknownOutcomeError(
+            f"The store was lost while this was being kept ({_kind(error)}); whether it was kept is not known. Look "
+            "whether it is there before you do it again, and tell whoever runs the service if it goes on."
+        ) from error
+
+
+def _kind(error: SQLAlchemyError) -> str:
+    return type(getattr(error, "orig", None) or error).__name__
 
 
 def back_up(database: Database, out: Path) -> None:

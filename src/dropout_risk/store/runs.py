@@ -2,18 +2,19 @@
 
 import hmac
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import sha256
+from itertools import repeat
 from typing import Any
 
+import orjson
 import pandas as pd
 from sqlalchemy import ColumnElement, delete, false, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from dropout_risk.access import Principal, Reach
-from dropout_risk.plain import plain
+from dropout_risk.explanation import Reason
 from dropout_risk.scores import Scores
 from dropout_risk.store.audit import Access, append
 from dropout_risk.store.database import Database
@@ -30,6 +31,10 @@ class Answer:
     run_id: str
     media_type: str
     body: bytes
+
+
+Named = Callable[[str], str]
+"""Gives a student the pseudonym."""
 
 
 def new_id() -> str:
@@ -51,8 +56,7 @@ class Pseudonyms:
 
     def __call__(self, student_id: str) -> str:
         """Return the pseudonym of a student."""
-        digest = hmac.new(self._secret, student_id.encode(), sha256).hexdigest()
-        return f"P-{digest[:16]}"
+        return f"P-{hmac.digest(self._secret, student_id.encode(), 'sha256')[:8].hex()}"
 
 
 def pseudonyms(database: Database) -> Pseudonyms:
@@ -77,51 +81,71 @@ def keep(
     scores: Scores,
     access: Access,
     *,
-    named: Pseudonyms | None,
+    named: Named | None,
     replay: tuple[str, Answer] | None = None,
 ) -> None:
     """Keep a run, its scores, its line in the audit and, if asked, its answer under an idempotency key.
 
     Without `named` the scores are of a flat table, whose rows are nobody's by name: they are not kept.
-    When this returns, all of it is on the disk; when it raises, none of it is kept.
+    When this returns, all of it is on the disk; when it raises, none of it is kept, but for an `UnknownOutcomeError`.
     """
     rows = _rows(run.id, scores, named) if named else []
-    with database.writing() as session:
-        session.add(run)
-        session.flush()
+    with database.turn() as connection:
+        connection.execute(insert(Run), run.values())
         if rows:
-            session.execute(insert(Score), rows)
+            connection.exec_driver_sql(_ADD_SCORES.format(*([database.mark] * len(_SCORE))), rows)
         if replay is not None:
             key, answer = replay
-            session.add(
-                Replay(
-                    subject=run.subject,
-                    idempotency_key=key,
-                    request_digest=answer.request_digest,
-                    run_id=run.id,
-                    media_type=answer.media_type,
-                    body=answer.body,
-                    at=run.at,
-                )
-            )
-        append(session, replace(access, run_id=run.id))
+            told = {
+                "subject": run.subject,
+                "idempotency_key": key,
+                "request_digest": answer.request_digest,
+                "run_id": run.id,
+                "media_type": answer.media_type,
+                "body": answer.body,
+                "at": run.at,
+            }
+            connection.execute(insert(Replay), told)
+        append(connection, replace(access, run_id=run.id))
 
 
-def _rows(run_id: str, scores: Scores, named: Pseudonyms) -> list[dict[str, Any]]:
-    frame = scores.frame
-    columns = ["student_id", "school_id", "county_id", "class_id", "grade", "risk", "band", "rank"]
-    known = frame[columns].astype(object).where(frame[columns].notna(), None)
-    return [
-        plain({**row, "run_id": run_id, "pseudonym": named(row["student_id"]), "gaps": gaps})
-        | {"reasons": [reason.to_dict() for reason in reasons]}
-        for row, reasons, gaps in zip(known.to_dict("records"), scores.reasons, scores.gaps, strict=True)
-    ]
+_OF_STUDENT = ("rank", "student_id", "school_id", "county_id", "class_id", "grade", "risk", "band")
+"""What a score has from the scores of a roster."""
+_SCORE = ("run_id", *_OF_STUDENT, "pseudonym", "reasons", "gaps")
+# Written out, since for rows by the hundred it costs more to ready their values one by one than to keep them.
+_ADD_SCORES = f"insert into scores ({', '.join(_SCORE)}) values ({', '.join(['{}'] * len(_SCORE))})"
+
+
+def _rows(run_id: str, scores: Scores, named: Named) -> list[tuple[Any, ...]]:
+    """Return the scores as rows of `_SCORE`."""
+    columns = {name: _known(scores.frame[name]) for name in _OF_STUDENT}
+    return list(
+        zip(
+            repeat(run_id, len(scores.frame)),
+            *columns.values(),
+            map(named, columns["student_id"]),
+            map(_json, scores.reasons),
+            map(_json, scores.gaps),
+            strict=True,
+        )
+    )
+
+
+def _known(column: pd.Series) -> list[Any]:
+    """Return the values of a column, None where there is none."""
+    values: list[Any] = column.tolist()
+    missing = column.isna().to_numpy()
+    return [None if lost else value for lost, value in zip(missing, values, strict=True)] if missing.any() else values
+
+
+def _json(values: Sequence[Reason] | Sequence[str]) -> str:
+    return orjson.dumps(values).decode()
 
 
 def note(database: Database, access: Access) -> None:
     """Write a line of the audit for an access that keeps nothing else."""
-    with database.writing() as session:
-        append(session, access)
+    with database.turn() as connection:
+        append(connection, access)
 
 
 def answer_of(database: Database, subject: str, idempotency_key: str) -> Answer | None:
@@ -147,7 +171,8 @@ def purge(database: Database, today: str, *, replays_before: datetime | None = N
             session.execute(delete(Replay).where(Replay.at < replays_before))
         count = session.scalar(select(func.count()).select_from(Score).where(Score.run_id.in_(old))) or 0
         session.execute(delete(Score).where(Score.run_id.in_(old)))
-        return count
+    database.write_through()
+    return count
 
 
 # Reading within a scope ------------------------------------------------------------------------------
@@ -196,9 +221,11 @@ def run(database: Database, principal: Principal, run_id: str) -> Seen | None:
 def _seen(
     session: Session, principal: Principal, *, limit: int, before: str | None = None, only: str | None = None
 ) -> list[Seen]:
-    seen = select(Score.run_id, func.count().label("students")).where(within(principal.reach)).group_by(Score.run_id)
-    if principal.role == "auditor":
-        seen = select(Score.run_id, func.count().label("students")).group_by(Score.run_id)
+    seen = select(Score.run_id, func.count().label("students")).group_by(Score.run_id)
+    if principal.role != "auditor":
+        seen = seen.where(within(principal.reach))
+    if only is not None:  # else the scores of all runs would be counted
+        seen = seen.where(Score.run_id == only)
     counted = seen.subquery()
     wanted = select(Run, func.coalesce(counted.c.students, 0)).outerjoin(counted, counted.c.run_id == Run.id)
     if principal.role != "auditor":

@@ -53,6 +53,10 @@ class Base(DeclarativeBase):
     )
     type_annotation_map = {datetime: Moment, dict[str, Any]: JSON, list[Any]: JSON}
 
+    def values(self) -> dict[str, Any]:
+        """Return what the row says, by column."""
+        return {name: getattr(self, name) for name in self.__table__.columns.keys()}  # noqa: SIM118
+
 
 class Secret(Base):
     """Random values that this store was made with: the one that makes pseudonyms of student ids."""
