@@ -65,8 +65,10 @@ def _read(
         X = county.features(day)
     on_roll = roll(county.tables, day)
     row = on_roll.index.get_indexer(X.index)
-    if (row < 0).any():
-        raise InputError(f"The features are of {int((row < 0).sum())} students who are not on roll on {day.date()}.")
+    if strangers := int((row < 0).sum()):
+        raise InputError(
+            f"{strangers} of the students in features are not on roll on {day.date()}; build the features as of that day."
+        )
     return _Read(day, X, on_roll, row)
 
 
@@ -106,6 +108,8 @@ def score(
         If the bundle was trained on a flat table, or `as_of` fits no term.
     TableError
         If no student is at risk on that day.
+    InputError
+        If `features` are of students who are not on roll on that day.
 
     Returns
     -------

@@ -41,14 +41,14 @@ def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
     [{'grade': 7, 'risk': 0.1}, {'grade': None, 'risk': None}]
     """
     names = [str(name) for name in frame.columns.tolist()]
-    if not names:
+    if not names or frame.empty:
         return [{} for _ in range(len(frame))]
     columns = [_cells(column) for _, column in frame.items()]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _cells(column: "pd.Series[Any]") -> list[Any]:
-    cells, missing = column.tolist(), column.isna().to_numpy()
+    cells, missing = column.tolist(), column.array.isna()
     if column.dtype == object:
         cells = [plain(cell) for cell in cells]
     if missing.any():

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dropout_risk.applicability import Withheld
 from dropout_risk.arrays import spread, texts
-from dropout_risk.asof import Terms, cut, in_order, roll
+from dropout_risk.asof import Terms, cut, in_order, roll, rows_in_term
 from dropout_risk.county import County
 from dropout_risk.descriptions import FEATURES, Lang
 from dropout_risk.explanation import Reason, by_row
@@ -263,9 +263,8 @@ def _refusals(
 def _winners(county: County, day: pd.Timestamp) -> dict[int, str]:
     """Return the enrolments of the term of `day` that were known by then: the student of each position."""
     known = cut(county.tables.only("terms", "enrolments"), day)
-    term, student = texts(known, "enrolments", "term"), texts(known, "enrolments", "student_id")
-    now = Terms.of(county.tables).at(day)
-    rows = np.flatnonzero(spread(term, np.array([name == now for name in term.names], dtype=bool), missing=False))
+    rows = rows_in_term(known, "enrolments", Terms.of(county.tables).at(day))
+    student = texts(known, "enrolments", "student_id")
     names = student.names[student.codes[rows]]
     return dict(zip(known["enrolments"].index[rows].tolist(), names.tolist(), strict=True))
 
