@@ -72,12 +72,13 @@ def write_records(path: Path, n: int) -> None:
 def with_pred_contrib() -> None:
     """Put LightGBM's own contributions in the place of ours, in this process."""
     from dropout_risk import batch
+    from dropout_risk.explanation import largest_groups
 
     def strongest(scoring: Any, matrix: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         model = scoring.bundle.model
         own = [one.predict(matrix, pred_contrib=True, num_threads=1) for one in model.boosters_]
         parts = model.calibration_.slope * np.mean(own, axis=0)
-        index, value = batch._largest(parts[:, :-1], scoring.owner, k)
+        index, value = largest_groups(parts[:, :-1], scoring.owner, k)
         return index, value, 1 / (1 + np.exp(-(parts.sum(axis=1) + model.calibration_.intercept)))
 
     batch._Scoring.strongest = strongest

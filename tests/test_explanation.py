@@ -211,6 +211,25 @@ def test_a_small_change_of_absence_is_not_told_as_none():
     assert "+0 " not in told("absence_change", 0.004, 0.0, "en").text
 
 
+def test_students_who_share_value_and_comparison_read_the_same_sentence_and_each_has_its_own_contribution():
+    data = pd.DataFrame(np.nan, range(4), list(FEATURES)).assign(distance_km=[3.0, 7.25, 3.0, 0.0])
+    values = np.zeros(data.shape)
+    values[:, list(FEATURES).index("distance_km")] = [0.5, 0.75, 1.0, 0.0]
+    first, second, third, nothing = Explanation(values, -3.0, data, data.assign(distance_km=2.0)).reasons(lang="en")
+    assert [first[0].text, second[0].text] == [
+        "lives 3 km from school; median of the grade: 2",
+        "lives 7.2 km from school; median of the grade: 2",
+    ]
+    assert third[0].text == first[0].text
+    assert [reason.contribution for (reason,) in (first, second, third)] == [0.5, 0.75, 1.0]
+    assert nothing == []
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_a_zero_has_no_sign(zero):
+    assert "lives 0 km" in told("distance_km", zero, zero, "en").text
+
+
 # --- flat tables --------------------------------------------------------------------------------------
 
 

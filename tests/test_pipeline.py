@@ -6,8 +6,8 @@ import pytest
 
 from dropout_risk.bundle import load_bundle, save_bundle
 from dropout_risk.cohort import cohorts
-from dropout_risk.county import County, check_county
-from dropout_risk.errors import SettingsError
+from dropout_risk.county import County, check_county, newest_day
+from dropout_risk.errors import InputError, SettingsError
 from dropout_risk.evaluation import Evaluation, evaluate
 from dropout_risk.features import rule_scores
 from dropout_risk.judgement import Trial, out_of_time_splits
@@ -134,3 +134,10 @@ def test_model_does_not_beat_the_truth(big: tuple[Evaluation, Evaluation]) -> No
 @pytest.mark.slow
 def test_risks_are_calibrated_out_of_time(big: tuple[Evaluation, Evaluation]) -> None:
     assert big[0].metrics["ece"].value < 0.01
+
+
+@pytest.mark.slow
+def test_features_of_students_who_are_not_on_roll_are_refused(checked: County, training: Training) -> None:
+    X = checked.features(newest_day(checked))
+    with pytest.raises(InputError, match="1 of the students in features are not on roll"):
+        score(checked, training.bundle, features=X.rename(index={X.index[0]: "NOBODY"}))

@@ -1,10 +1,12 @@
 """When a model has nothing to say about a student: better no number than one that means nothing."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
+from dropout_risk.arrays import NO_DAY, day_number, days, places, texts
 from dropout_risk.asof import Terms, roll
 from dropout_risk.errors import SettingsError
 from dropout_risk.schema import Tables
@@ -113,28 +115,37 @@ def withheld(tables: Tables, X: pd.DataFrame, day: pd.Timestamp, limits: Limits)
     (0, True)
     """
     found: dict[str, Withheld] = {}
+    students = X.index.tolist()
     if limits.grades is not None:
-        for student, grade in X.loc[~X["grade"].isin(list(limits.grades)), "grade"].items():
-            found[str(student)] = _unsupported_grade(grade, sorted(limits.grades))
-    for student, last in _stale(tables, X.index, day, limits.max_attendance_age_days).items():
+        grade = X["grade"].to_numpy()
+        for row in np.flatnonzero(~np.isin(grade, list(limits.grades))):
+            found[str(students[row])] = _unsupported_grade(grade[row], sorted(limits.grades))
+    for student, last in _stale(tables, students, day, limits.max_attendance_age_days).items():
         found.setdefault(str(student), _stale_attendance(last, day))
-    known = X.notna().mean(axis=1)
-    for student, share in known[known < limits.min_coverage].items():
-        found.setdefault(str(student), _too_little(share, limits.min_coverage))
+    known = X.notna().to_numpy().mean(axis=1)
+    for row in np.flatnonzero(known < limits.min_coverage):
+        found.setdefault(str(students[row]), _too_little(known[row], limits.min_coverage))
     return found
 
 
-def _stale(tables: Tables, students: pd.Index, day: pd.Timestamp, max_days: int) -> "pd.Series[pd.Timestamp]":
+def _stale(tables: Tables, students: Sequence[str], day: pd.Timestamp, max_days: int) -> dict[str, pd.Timestamp]:
     """Return the newest day of attendance of the student's school where it is too long ago."""
-    attendance = tables.get_frame("attendance")
-    attendance = attendance[attendance["date"] <= day]
-    school = roll(tables, day)["school_id"]
-    newest = attendance.groupby("student_id", observed=True)["date"].max()
-    last: pd.Series[pd.Timestamp] = newest.groupby(school.reindex(newest.index).astype(object)).max()
-    if last.empty:  # of no student here, or of none that has a school
-        return last
-    of_student = school.reindex(students).astype(object).map(last)
-    return of_student[(day - of_student).dt.days > max_days]
+    present, date, today = (
+        texts(tables, "attendance", "student_id"),
+        days(tables, "attendance", "date"),
+        day_number(day),
+    )
+    newest = np.full(len(present.names) + 1, NO_DAY)
+    np.maximum.at(newest, present.codes, np.where(date <= today, date, NO_DAY))
+    enrolled = roll(tables, day)["school_id"]
+    on_roll, (codes, schools) = enrolled.index.tolist(), pd.factorize(enrolled)
+    school = np.append(codes, -1)  # also of who is not on roll
+    last = np.full(len(schools) + 1, NO_DAY)
+    np.maximum.at(last, school[places(present.names, on_roll)], newest[:-1])
+    last[-1] = NO_DAY
+    own = last[school[places(students, on_roll)]]
+    stale = (own != NO_DAY) & (today - own > max_days)
+    return {students[row]: pd.Timestamp(int(own[row]), unit="D") for row in np.flatnonzero(stale).tolist()}
 
 
 def _unsupported_grade(grade: float, grades: Collection[int]) -> Withheld:

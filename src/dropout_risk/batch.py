@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from dropout_risk.bundle import Bundle, load_bundle
 from dropout_risk.descriptions import FEATURES, Lang
 from dropout_risk.errors import BundleError, ColumnsError, SettingsError
+from dropout_risk.explanation import largest_groups
 
 Floats = npt.NDArray[np.float64]
 
@@ -270,18 +271,9 @@ class _Scoring:
             index = places.astype(np.intp)
         else:
             parts, base = model.sorted_contributions(matrix)
-            index, value = _largest(parts, self.owner, k)
+            index, value = largest_groups(parts, self.owner, k)
             log_odds = parts.sum(axis=1) + base
         return index, value, np.asarray(1.0 / (1.0 + np.exp(-log_odds)))
-
-
-def _largest(parts: Floats, owner: npt.NDArray[np.int64], k: int) -> tuple[npt.NDArray[np.intp], Floats]:
-    """Return what `TreeTables.top` returns, from contributions of shape (n, n_features)."""
-    members = [np.flatnonzero(owner == group) for group in range(owner.max() + 1)]
-    sums = np.column_stack([parts[:, own].sum(axis=1) for own in members])
-    lead = np.column_stack([own[parts[:, own].argmax(axis=1)] for own in members])
-    order = np.argsort(-sums, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(lead, order, 1), np.take_along_axis(sums, order, 1)
 
 
 def _groups(bundle: Bundle, names: Sequence[str]) -> list[str]:

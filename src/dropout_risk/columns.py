@@ -60,7 +60,25 @@ def frame_to_numbers(
     0   1.0     1.0
     1   NaN     0.0
     """
+    return pd.DataFrame(frame_to_matrix(X, levels, expected=expected), columns=X.columns)
+
+
+def frame_to_matrix(
+    X: pd.DataFrame, levels: Mapping[str, list[Any]], *, expected: Sequence[str] | None = None
+) -> Floats:
+    """Return what `frame_to_numbers` does as an array; it may share the memory of the frame.
+
+    Examples
+    --------
+    >>> frame_to_matrix(pd.DataFrame({"road": pd.Categorical(["mud", "ice"])}), {"road": ["asphalt", "mud"]})
+    array([[ 1.],
+           [nan]])
+    """
     names = _names(X)
+    if not levels and names == expected and set(X.dtypes) == {np.dtype(np.float64)}:
+        numbers = X.to_numpy()
+        if not np.isinf(numbers).any():
+            return numbers
     problems = [] if expected is None else _name_problems(names, list(expected))
     if X.columns.has_duplicates:
         twice = X.columns[X.columns.duplicated()].unique()
@@ -74,13 +92,14 @@ def frame_to_numbers(
                 problems.append(f"Column {name!r} {error}")
     if problems:
         raise ColumnsError("\n".join(problems))
-    return pd.DataFrame(numbers, columns=X.columns)
+    return numbers
 
 
 def _names(X: pd.DataFrame) -> list[str]:
     """Return the names by which scikit-learn knows the columns."""
-    if all(isinstance(name, str) for name in X.columns):
-        return list(X.columns)
+    names = X.columns.tolist()
+    if all(isinstance(name, str) for name in names):
+        return names
     return [f"x{place}" for place in range(X.shape[1])]
 
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from dropout_risk.arrays import texts
 from dropout_risk.asof import Terms
 from dropout_risk.errors import TableError
 from dropout_risk.features import build_features
@@ -94,7 +96,8 @@ def load_county(path: str | Path, *, term: str | None = None) -> County:
 
 def newest_day(county: County) -> pd.Timestamp:
     """Return the end of the newest term on the roster as read, so that refused rows do not move it back."""
-    terms, used = Terms.of(county.tables), set(county.as_read.get_frame("enrolments")["term"].dropna())
+    terms, term = Terms.of(county.tables), texts(county.as_read, "enrolments", "term")
+    used = set(term.names[np.unique(term.codes[term.codes >= 0])])
     ends = [terms.end(name) for name in terms.names if name in used]
     if not ends:
         raise TableError("No enrolment belongs to a term in the table terms; add the term, or correct the enrolments.")

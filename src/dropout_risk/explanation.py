@@ -3,12 +3,14 @@
 A reason is an association, not a cause, and a reason to help, never a verdict.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cache, cached_property, partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dropout_risk.descriptions import FEATURES, GROUPS, MEASURES, SHOWN, Feature, Lang
@@ -17,6 +19,11 @@ from dropout_risk.model import DropoutRiskClassifier
 
 if TYPE_CHECKING:
     import shap
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.intp]
+Cell = float | str | None
+T = TypeVar("T")
 
 LANGS: tuple[Lang, ...] = ("zh", "en")
 
@@ -110,50 +117,18 @@ class Explanation:
             raise SettingsError(f"The number of reasons must be 1 or more, not {k}.")
         if lang not in LANGS:
             raise SettingsError(f"There is no language {lang!r}; choose zh or en.")
-        groups, members = self._groups()
-        totals = np.column_stack([self.values[:, columns].sum(axis=1) for columns in members])
-        order = np.argsort(-totals, axis=1, kind="stable")[:, :k]
-        return [
-            [
-                self._reason(row, groups[g], members[g], total=float(totals[row, g]), lang=lang)
-                for g in order[row]
-                if totals[row, g] > 0
-            ]
-            for row in range(len(self.data))
+        named = _wordings(self.data, lang)
+        groups = list(dict.fromkeys(wording.group for wording in named))
+        owner = np.array([groups.index(wording.group) for wording in named])
+        lead, totals = largest_groups(self.values, owner, k)
+        row, place = np.nonzero(totals > 0)
+        column = lead[row, place]
+        cells = zip(_cells(self.data, row, column), _cells(self.medians, row, column), strict=True)
+        told = [
+            named[feature].reason(total, value, median)
+            for feature, total, (value, median) in zip(column.tolist(), totals[row, place].tolist(), cells, strict=True)
         ]
-
-    @cached_property
-    def _cells(self) -> tuple[np.ndarray, np.ndarray]:
-        """The features and the comparisons as plain cells."""
-        return self.data.to_numpy(dtype=object), self.medians.to_numpy(dtype=object)
-
-    @cached_property
-    def _known(self) -> Mapping[str, Feature]:
-        return known_features(self.data)
-
-    def _groups(self) -> tuple[list[str], list[np.ndarray]]:
-        """Return the groups present and the columns of each; an unknown column is a group of its own."""
-        owner = [self._known[name].group if self._known else name for name in self.feature_names]
-        groups = list(dict.fromkeys(owner))
-        return groups, [np.flatnonzero([name == group for name in owner]) for group in groups]
-
-    def _reason(self, row: int, group: str, columns: np.ndarray, *, total: float, lang: Lang) -> Reason:
-        column = int(columns[np.argmax(self.values[row, columns])])
-        name = str(self.data.columns[column])
-        own, usual = self._cells
-        value, median = _plain(own[row, column]), _plain(usual[row, column])
-        known = self._known.get(name)
-        return Reason(
-            group=group,
-            label=GROUPS[group][lang] if known else name,
-            feature=name,
-            contribution=total,
-            value=value,
-            median=median,
-            text=_sentence(known, value, median, lang) if known else _unknown_sentence(name, value, median, lang),
-            changeable=known.changeable if known else None,
-            measure=MEASURES["record" if value is None else known.measure][lang] if known else "",
-        )
+        return by_row(told, row, len(self.values))
 
     def to_shap(self, lang: Lang = "en") -> "shap.Explanation":
         """Return a `shap.Explanation` that SHAP's own plots draw (waterfall, beeswarm, bar).
@@ -167,13 +142,52 @@ class Explanation:
             import shap
         except ImportError as error:
             raise MissingExtraError.of("shap", "plot") from error
-        labels = [self._known[name].label(lang) if self._known else name for name in self.feature_names]
+        known = known_features(self.data)
+        labels = [known[name].label(lang) if known else name for name in self.feature_names]
         return shap.Explanation(
             values=self.values,
             base_values=np.full(len(self.values), self.base_value),
             data=self.data.to_numpy(),
             feature_names=labels,
         )
+
+
+def largest_groups(values: Floats, owner: Places, k: int) -> tuple[Places, Floats]:
+    """Return for each row its groups of features with the largest sums, as `TreeTables.top` does for trees.
+
+    Parameters
+    ----------
+    values : float64 array (n, n_features)
+    owner : int array (n_features,), the number of each feature's group, from 0 on
+    k : how many at most
+
+    Returns
+    -------
+    lead : int array (n, k), the feature that adds most within each group
+    totals : float64 array (n, k), what the whole group adds; equal sums in the order of the groups
+
+    Examples
+    --------
+    >>> largest_groups(np.array([[1.0, -2.0, 0.5]]), np.array([0, 1, 0]), 2)
+    (array([[0, 1]]), array([[ 1.5, -2. ]]))
+    """
+    members = [np.flatnonzero(owner == group) for group in range(owner.max() + 1)]
+    sums = np.column_stack([values[:, own].sum(axis=1) for own in members])
+    lead = np.column_stack([own[values[:, own].argmax(axis=1)] for own in members])
+    order = np.argsort(-sums, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(lead, order, 1), np.take_along_axis(sums, order, 1)
+
+
+def by_row(items: Sequence[T], row: Places, n_rows: int) -> list[list[T]]:
+    """Return the items of each row; `row` says whose each of them is, in order.
+
+    Examples
+    --------
+    >>> by_row(["a", "b", "c"], np.array([0, 2, 2]), 3)
+    [['a'], [], ['b', 'c']]
+    """
+    ends = np.cumsum(np.bincount(row, minlength=n_rows)).tolist()
+    return [list(items[start:end]) for start, end in pairwise([0, *ends])]
 
 
 def risk_of(values: np.ndarray, base_value: float) -> np.ndarray:
@@ -195,8 +209,8 @@ def known_features(X: pd.DataFrame) -> Mapping[str, Feature]:
     >>> len(known_features(pd.DataFrame({"grade": [7.0]}))) > 1, known_features(pd.DataFrame({"grade": ["A"]}))
     (True, {})
     """
-    numeric = all(map(pd.api.types.is_numeric_dtype, X.dtypes))
-    return FEATURES if numeric and set(X.columns) <= set(FEATURES) else {}
+    ours = FEATURES.keys() >= set(X.columns.tolist())
+    return FEATURES if ours and all(map(pd.api.types.is_numeric_dtype, set(X.dtypes))) else {}
 
 
 def explain(model: DropoutRiskClassifier, X: pd.DataFrame) -> Explanation:
@@ -238,35 +252,91 @@ def explain(model: DropoutRiskClassifier, X: pd.DataFrame) -> Explanation:
 
 def comparisons(model: DropoutRiskClassifier, X: pd.DataFrame) -> pd.DataFrame:
     """Return for each row of `X` the usual values it is compared with: those of its grade, else of all."""
-    usual = pd.concat([model.medians_, model.modes_], axis=1)
-    keys = pd.Series("all", X.index, dtype=object)
-    if model.compare_within in X.columns:
-        own = X[model.compare_within].astype(object)
-        keys = own.where(own.isin(usual.index), "all")
-    return usual.loc[list(keys)].set_index(X.index)[list(X.columns)]
+    usual = pd.concat([model.medians_, model.modes_], axis=1) if len(model.modes_.columns) else model.medians_
+    if usual.columns.tolist() != X.columns.tolist():
+        usual = usual[X.columns.tolist()]
+    place = {key: row for row, key in enumerate(usual.index.tolist())}
+    keys = X[model.compare_within].tolist() if model.compare_within in X.columns else ["all"] * len(X)
+    medians = usual.take([place.get(key, place["all"]) for key in keys])
+    medians.index = X.index
+    return medians
 
 
-def _plain(value: Any) -> float | str | None:
+# Reasons in words ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Wording:
+    """How the reasons of one feature read in one language."""
+
+    name: str
+    known: Feature | None
+    lang: Lang
+
+    @property
+    def group(self) -> str:
+        """Key of the group; an unknown column is a group of its own."""
+        return self.known.group if self.known else self.name
+
+    def reason(self, contribution: float, value: Cell, median: Cell) -> Reason:
+        known, text = self.known, self._text(value, median)
+        if known is None:
+            return Reason(self.name, self.name, self.name, contribution, value, median, text, None, "")
+        measure = "record" if value is None else known.measure
+        return Reason(
+            known.group,
+            GROUPS[known.group][self.lang],
+            known.name,
+            contribution,
+            value,
+            median,
+            text,
+            known.changeable,
+            MEASURES[measure][self.lang],
+        )
+
+    @cached_property
+    def _text(self) -> Callable[[Cell, Cell], str]:
+        """The sentence about a value and its comparison; of 441 students with 1,338 reasons 339 differ in these."""
+        if self.known is None:
+            return cache(partial(_unknown_sentence, self.name, self.lang))
+        return cache(partial(_sentence, self.known, self.lang))
+
+
+def _wordings(X: pd.DataFrame, lang: Lang) -> list[_Wording]:
+    known = known_features(X)
+    return [_Wording(str(name), known.get(name), lang) for name in X.columns.tolist()]
+
+
+def _cells(frame: pd.DataFrame, row: Places, column: Places) -> list[Cell]:
+    """Return single values of a frame, None where one is missing."""
+    picked = frame.to_numpy()[row, column]
+    if picked.dtype == np.float64:
+        return [None if value != value else value for value in picked.tolist()]
+    return [_plain(value) for value in picked]
+
+
+def _plain(value: Any) -> Cell:
     if value is None or pd.isna(value):
         return None
     return value if isinstance(value, str) else float(value)
 
 
-def _sentence(feature: Feature, value: float | str | None, median: float | str | None, lang: Lang) -> str:
+def _sentence(feature: Feature, lang: Lang, value: Cell, median: Cell) -> str:
     if value is None:
         return f"没有登记：{feature.zh}" if lang == "zh" else f"not recorded: {feature.en.lower()}"
-    show = SHOWN[feature.show]
+    show = SHOWN[feature.show]  # + 0.0: there is one zero
     template = feature.sentence_zh if lang == "zh" else feature.sentence_en
-    typical = ("未知" if lang == "zh" else "unknown") if median is None else show(float(median), lang)
-    return template.format(value=show(float(value), lang), median=typical)
+    typical = ("未知" if lang == "zh" else "unknown") if median is None else show(float(median) + 0.0, lang)
+    return template.format(value=show(float(value) + 0.0, lang), median=typical)
 
 
-def _unknown_sentence(name: str, value: float | str | None, median: float | str | None, lang: Lang) -> str:
+def _unknown_sentence(name: str, lang: Lang, value: Cell, median: Cell) -> str:
     own, typical = (_short(item) for item in (value, median))
     if lang == "zh":
         return f"{name} 没有登记（中位数 {typical}）" if own is None else f"{name}：{own}（中位数 {typical}）"
     return f"{name} is not recorded (median {typical})" if own is None else f"{name}: {own} (median {typical})"
 
 
-def _short(value: float | str | None) -> str | None:
-    return f"{value:.4g}" if isinstance(value, float) else value
+def _short(value: Cell) -> str | None:
+    return f"{value + 0.0:.4g}" if isinstance(value, float) else value

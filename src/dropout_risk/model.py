@@ -25,7 +25,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from threadpoolctl import threadpool_limits
 
 from dropout_risk.calibration import Calibration
-from dropout_risk.columns import frame_to_numbers, learn_levels
+from dropout_risk.columns import frame_to_matrix, frame_to_numbers, learn_levels
 from dropout_risk.errors import BundleError, ColumnsError, InputError, SettingsError
 from dropout_risk.logistic import AdditiveLogistic
 from dropout_risk.treeshap import TreeTables, compile_boosters
@@ -672,8 +672,9 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
         fitting = bool(target)
         if isinstance(X, pd.DataFrame):
             named = not fitting and (hasattr(self, "feature_names_in_") or self.categories_)
-            expected = self.feature_names if named else None
-            X = frame_to_numbers(X, self.categories_, expected=expected)
+            if named and len(X):  # all that scikit-learn would look at has been looked at
+                return frame_to_matrix(X, self.categories_, expected=self.feature_names)
+            X = frame_to_numbers(X, self.categories_, expected=self.feature_names if named else None)
         elif self.categories_:
             raise ColumnsError(
                 f"The model has categories ({', '.join(self.categories_)}), which an array cannot carry; "

@@ -9,6 +9,7 @@ from datetime import date
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dropout_risk.applicability import Limits, withheld
@@ -19,7 +20,7 @@ from dropout_risk.capacity import Capacity, Place
 from dropout_risk.churn import Churn, compare_lists
 from dropout_risk.county import County, newest_day
 from dropout_risk.descriptions import Lang
-from dropout_risk.errors import SettingsError, TableError
+from dropout_risk.errors import InputError, SettingsError, TableError
 from dropout_risk.explanation import Reason, explain, risk_of
 from dropout_risk.features import build_features, rule_scores
 from dropout_risk.hazards import outlook, rise
@@ -32,16 +33,19 @@ NOBODY = "No student is at risk on {day}: check the as-of date and the enrolment
 
 @dataclass(frozen=True, eq=False)
 class _Read:
-    """A roster on one day: features, and where each student is."""
+    """A roster on one day: features, the roll, and the row of each student in it."""
 
     day: pd.Timestamp
     X: pd.DataFrame
-    students: pd.DataFrame
+    roll: pd.DataFrame
+    row: npt.NDArray[np.intp]
 
     def without(self, students: Collection[str]) -> "_Read":
         """Return the roster without these students."""
+        if not students:
+            return self
         kept = ~self.X.index.isin(list(students))
-        return replace(self, X=self.X[kept], students=self.students[kept])
+        return replace(self, X=self.X[kept], row=self.row[kept])
 
 
 def _read(
@@ -59,7 +63,13 @@ def _read(
         X = build_features(county.tables, day, reference=reference)
     else:
         X = county.features(day)
-    return _Read(day, X, _students(county, day).loc[X.index])
+    on_roll = roll(county.tables, day)
+    row = on_roll.index.get_indexer(X.index)
+    if strangers := int((row < 0).sum()):
+        raise InputError(
+            f"{strangers} of the students in features are not on roll on {day.date()}; build the features as of that day."
+        )
+    return _Read(day, X, on_roll, row)
 
 
 def score(
@@ -98,6 +108,8 @@ def score(
         If the bundle was trained on a flat table, or `as_of` fits no term.
     TableError
         If no student is at risk on that day.
+    InputError
+        If `features` are of students who are not on roll on that day.
 
     Returns
     -------
@@ -120,44 +132,47 @@ def score(
     refused = refused_rows(county, day, scored=read.X.index, lang=lang, withheld=short)
     if read.X.empty and refused.empty:
         raise TableError(NOBODY.format(day=day.date()))
-    frame, texts = _explained(read, bundle, reasons, lang)
-    order = np.lexsort((frame["student_id"].to_numpy(dtype=str), -frame["risk"]))
+    risk, texts = _explained(read, bundle, reasons, lang)
+    order = np.lexsort((read.X.index.to_numpy(dtype=str), -risk))
     gaps = gaps_of(read.X, lang)
     return Scores(
-        frame=frame.drop(columns="township_id")
-        .iloc[order]
-        .assign(rank=np.arange(1, len(frame) + 1))
-        .reset_index(drop=True),
+        frame=_frame(replace(read, row=read.row[order]), bundle, risk[order], rank=np.arange(1, len(risk) + 1)),
         reasons=[texts[row] for row in order],
         gaps=[gaps[row] for row in order],
         refused=refused,
-        rows_in=len(frame) + len(refused),
+        rows_in=len(risk) + len(refused),
         as_of=str(day.date()),
         expires=expiry(county.tables, day, bundle.horizon),
         notes=_scoring_notes(bundle, reference, day),
     )
 
 
-def _explained(read: _Read, bundle: Bundle, reasons: int, lang: Lang) -> tuple[pd.DataFrame, list[list[Reason]]]:
-    """Return one row per student with its risk, and the reasons of each."""
+def _explained(read: _Read, bundle: Bundle, reasons: int, lang: Lang) -> tuple[np.ndarray, list[list[Reason]]]:
+    """Return the risk and the reasons of each student."""
     if read.X.empty:
-        return _frame(read, bundle, np.empty(0)), []
+        return np.empty(0), []
     explanation = explain(bundle.model, read.X)
-    return _frame(read, bundle, explanation.risk), explanation.reasons(reasons, lang)
+    return explanation.risk, explanation.reasons(reasons, lang)
 
 
-def _frame(read: _Read, bundle: Bundle, risk: np.ndarray) -> pd.DataFrame:
+def _frame(read: _Read, bundle: Bundle, risk: np.ndarray, **others: Any) -> pd.DataFrame:
     """Return one row per student: who and where, risk and band."""
-    columns = ["student_id", "school_id", "county_id", "township_id", "class_id", "grade"]
-    students = read.students.reset_index()[columns]
-    return students.assign(grade=students["grade"].astype("Int64"), risk=risk, band=bundle.band_of(risk))
+    held = {name: read.roll[name].array.take(read.row) for name in ("school_id", "county_id", "class_id")}
+    grade = read.roll["grade"].take(read.row).array.astype("Int64")
+    students = {"student_id": read.roll.index.take(read.row), **held, "grade": grade}
+    return pd.DataFrame({**students, "risk": risk, "band": bundle.band_of(risk), **others}, copy=False)
 
 
-def _students(county: County, day: pd.Timestamp) -> pd.DataFrame:
-    """Return the roll on a day, with the township of each student's school."""
+def _with_township(county: County, students: pd.DataFrame) -> pd.DataFrame:
+    """Return the students with the township of each one's school, beside its county."""
     schools = county.tables["schools"].drop_duplicates("school_id").set_index("school_id")
-    students = roll(county.tables, day)
-    return students.assign(township_id=students["school_id"].map(schools["township_id"]))
+    placed = students.copy(deep=False)
+    placed.insert(
+        students.columns.tolist().index("county_id") + 1,
+        "township_id",
+        students["school_id"].map(schools["township_id"]),
+    )
+    return placed
 
 
 def roster_features(county: County, day: pd.Timestamp) -> pd.DataFrame:
@@ -191,8 +206,9 @@ def roster_features(county: County, day: pd.Timestamp) -> pd.DataFrame:
     X = county.features(day)
     if X.empty:
         raise TableError(NOBODY.format(day=day.date()))
+    students = _with_township(county, roll(county.tables, day).loc[X.index])
     places = ["school_id", "county_id", "township_id", "class_id"]
-    return pd.concat([_students(county, day).loc[X.index, places], X], axis=1).rename_axis("student_id").reset_index()
+    return pd.concat([students[places], X], axis=1).rename_axis("student_id").reset_index()
 
 
 def _scoring_notes(bundle: Bundle, reference: Reference | None, day: pd.Timestamp) -> tuple[str, ...]:
@@ -298,9 +314,9 @@ def support_list(
     now, before = _read(county, bundle, day), _read_last_term(county, bundle, day)
     if now.X.empty:
         raise TableError(NOBODY.format(day=day.date()))
-    frame = _frame(now, bundle, _risk(bundle, now.X))
+    frame = _with_township(county, _frame(now, bundle, _risk(bundle, now.X)))
     options: dict[str, Any] = {"capacity": capacity, "place": place, "floor_per_school": floor_per_school, "seed": seed}
-    earlier = None if before is None else _frame(before, bundle, _risk(bundle, before.X))
+    earlier = None if before is None else _with_township(county, _frame(before, bundle, _risk(bundle, before.X)))
     previous = None if earlier is None else _listed_then(earlier, frame, options)
     chosen = target_list(
         frame,

@@ -40,6 +40,17 @@ def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
     >>> records(pd.DataFrame({"grade": pd.array([7, None], dtype="Int64"), "risk": [0.1, None]}))
     [{'grade': 7, 'risk': 0.1}, {'grade': None, 'risk': None}]
     """
-    known = frame.astype(object).where(frame.notna(), None)
-    rows: list[dict[str, Any]] = plain(known.to_dict("records"))
-    return rows
+    names = [str(name) for name in frame.columns.tolist()]
+    if not names or frame.empty:
+        return [{} for _ in range(len(frame))]
+    columns = [_cells(column) for _, column in frame.items()]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _cells(column: "pd.Series[Any]") -> list[Any]:
+    cells, missing = column.tolist(), column.array.isna()
+    if column.dtype == object:
+        cells = [plain(cell) for cell in cells]
+    if missing.any():
+        return [None if gone else cell for cell, gone in zip(cells, missing.tolist(), strict=True)]
+    return cells

@@ -139,6 +139,10 @@ class Reference:
 
     def tables(self) -> Tables:
         """Return the schools and the terms as canonical tables, for a roster that comes without them."""
+        return self._tables
+
+    @cached_property
+    def _tables(self) -> Tables:
         schools = self.school_table()["county_id"].rename_axis("school_id").reset_index()
         terms = pd.DataFrame([(name, *days) for name, days in self.terms.items()], columns=["term", "start", "end"])
         frames = {"schools": schools, "terms": terms}

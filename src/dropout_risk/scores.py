@@ -1,18 +1,21 @@
 """The risks of one roster, and every row that got none with its cause: rows in = scored + refused."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dropout_risk.applicability import Withheld
-from dropout_risk.asof import Terms, cut, in_order, roll
+from dropout_risk.arrays import spread, texts
+from dropout_risk.asof import Terms, cut, in_order, roll, rows_in_term
 from dropout_risk.county import County
 from dropout_risk.descriptions import FEATURES, Lang
-from dropout_risk.explanation import Reason
+from dropout_risk.explanation import Reason, by_row
 from dropout_risk.plain import records
 from dropout_risk.schema import TABLES, Tables
 
@@ -119,8 +122,9 @@ def reason_columns(reasons: Sequence[Sequence[Reason]]) -> pd.DataFrame:
 
 def gaps_of(X: pd.DataFrame, lang: Lang) -> list[list[str]]:
     """Return for each row of features the labels of those that are not recorded."""
-    labels = np.array([FEATURES[name].label(lang) for name in X.columns], dtype=object)
-    return [list(labels[row]) for row in X.isna().to_numpy()]
+    row, column = np.nonzero(X.isna().to_numpy())
+    labels = [FEATURES[name].label(lang) for name in X.columns.tolist()]
+    return by_row([labels[place] for place in column.tolist()], row, len(X))
 
 
 def expiry(tables: Tables, day: pd.Timestamp, horizon: int) -> str | None:
@@ -142,7 +146,11 @@ def refused_rows(
     withheld: Mapping[str, Withheld] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Return every roster row of the term that got no score, each with one sentence."""
-    return _refusals(county, day, scored, withheld).rename(columns={lang: "message"})[REFUSED_COLUMNS]
+    rows = [
+        ("enrolments", *one.place, one.student_id, one.column, one.value, one.why[lang])
+        for one in _refusals(county, day, scored, withheld)
+    ]
+    return pd.DataFrame(rows, columns=REFUSED_COLUMNS)
 
 
 def why_not_scored(
@@ -152,11 +160,7 @@ def why_not_scored(
 
     Who is not on the term's roster at all is told with the last change of status that was known by then.
     """
-    refused = _refusals(county, day, scored)
-    known: dict[str, dict[Lang, str]] = {
-        str(student): {"zh": zh, "en": en}
-        for student, zh, en in zip(refused["student_id"], refused["zh"], refused["en"], strict=True)
-    }
+    known = {str(refusal.student_id): refusal.why for refusal in _refusals(county, day, scored)}
     changes = in_order(cut(county.tables.only("status_changes", "terms"), day).get_frame("status_changes"))
     last = changes.drop_duplicates("student_id", keep="last").set_index("student_id")["change"].astype(str)
     off_roster = [str(student) for student in students if str(student) not in known and student not in scored]
@@ -195,52 +199,86 @@ def coverage(county: County, day: pd.Timestamp, *, scored: pd.Index) -> dict[str
         away need none), and `causes`: `zh`, `en`, `rows`, `needed`, the commonest first.
     """
     refused = _refusals(county, day, scored)
-    needed = refused["cause"].isin(NEEDS_A_SCORE)
-    said = refused.assign(needed=needed, **{lang: _cause_texts(refused, lang) for lang in ("zh", "en")})
-    causes = said.groupby(["zh", "en", "needed"], sort=True).size().rename("rows").reset_index()
-    should = len(scored) + int(needed.sum())
+    counts = Counter((*_cause_texts(refusal), refusal.cause in NEEDS_A_SCORE) for refusal in refused)
+    causes: list[dict[str, Any]] = [
+        {"zh": zh, "en": en, "needed": needed, "rows": rows} for (zh, en, needed), rows in sorted(counts.items())
+    ]
+    should = len(scored) + sum(cause["rows"] for cause in causes if cause["needed"])
     return {
         "rows_in": len(scored) + len(refused),
         "scored": len(scored),
         "share": len(scored) / should if should else None,
-        "causes": causes.sort_values("rows", ascending=False, kind="stable").to_dict("records"),
+        "causes": sorted(causes, key=lambda cause: -cause["rows"]),
     }
 
 
-def _cause_texts(refused: pd.DataFrame, lang: Lang) -> list[str]:
-    """Return one sentence a cause; those about faults name the column and never a value."""
-    fault = "“{}”一栏的内容不能使用。" if lang == "zh" else "the value in the column {} cannot be used."
-    return [
-        fault.format(TABLES["enrolments"][column].zh if lang == "zh" else column) if cause == "fault" else sentence
-        for cause, column, sentence in zip(refused["cause"], refused["column"], refused[lang], strict=True)
-    ]
+def _cause_texts(refusal: "_Refusal") -> tuple[str, str]:
+    """Return the cause in Chinese and in English; of a fault the column is named and never the value."""
+    if refusal.cause != "fault":
+        return refusal.why["zh"], refusal.why["en"]
+    column = str(refusal.column)
+    zh = TABLES["enrolments"][column].zh
+    return f"“{zh}”一栏的内容不能使用。", f"the value in the column {column} cannot be used."
+
+
+class _Refusal(NamedTuple):
+    """A roster row without a score: where it stands, whose it is, the cause, and the sentence in both languages."""
+
+    place: tuple[str | None, int]
+    student_id: str
+    cause: str
+    column: str | None
+    value: str | None
+    why: dict[Lang, str]
 
 
 def _refusals(
     county: County, day: pd.Timestamp, scored: pd.Index, withheld: Mapping[str, Withheld] = MappingProxyType({})
-) -> pd.DataFrame:
-    """Return every roster row without a score: where it stands, its cause, and the sentence in both languages."""
-    read, terms = county.as_read.get_frame("enrolments"), Terms.of(county.tables)
-    term = terms.at(day)
-    roster = read[(read["term"] == term) | ~read["term"].isin(terms.names)]
-    known = cut(county.tables.only("terms", "enrolments"), day)["enrolments"]
-    winners = known.loc[known["term"] == term, "student_id"]
-    cause_of = roll(county.tables, day)["not_at_risk"]
-    faults = county.refused[county.refused["table"] == "enrolments"]
-    told = faults[["column", "value", "message_zh", "message"]].itertuples(index=False, name=None)
-    fault_at = dict(zip(zip(faults["file"], faults["row"], strict=True), told, strict=True))
-    winning, students = set(winners.index), set(winners)
-    rows: list[tuple[Any, ...]] = []
-    for position, student in zip(roster.index, roster["student_id"], strict=True):
-        place = county.as_read.locate("enrolments", int(position))
-        if place in fault_at:
-            rows.append(("enrolments", *place, student, "fault", *fault_at[place]))
-        elif position in winning and student in withheld:
+) -> list[_Refusal]:
+    """Return every roster row of the term of `day` without a score, in the order of the roster."""
+    roster, winners = county.as_read.get_frame("enrolments"), _winners(county, day)
+    has_score = set(scored.tolist())
+    done = [position for position, student in winners.items() if student in has_score]
+    left = np.flatnonzero(_is_of_term(county, day) & ~np.isin(roster.index.to_numpy(), done))
+    if not left.size:
+        return []
+    rolled = roll(county.tables, day)
+    cause_of = dict(zip(rolled.index.tolist(), rolled["not_at_risk"].tolist(), strict=True))
+    faults, students = _faults(county), set(winners.values())
+    refusals = []
+    for position, student in zip(roster.index[left].tolist(), roster["student_id"].iloc[left].tolist(), strict=True):
+        place = county.as_read.locate("enrolments", position)
+        if fault := faults.get(place):
+            refusals.append(_Refusal(place, student, "fault", *fault))
+        elif position in winners and student in withheld:
             why = withheld[student]
-            rows.append(("enrolments", *place, student, "withheld", why.column, why.value, why.zh, why.en))
-        elif position not in winning or student not in scored:
+            refusals.append(_Refusal(place, student, "withheld", why.column, why.value, {"zh": why.zh, "en": why.en}))
+        else:
             lost = "replaced" if student in students else "too_late"
-            cause = lost if position not in winning else cause_of[student]
-            texts = NOT_SCORED[cause]
-            rows.append(("enrolments", *place, student, cause, None, None, texts["zh"], texts["en"]))
-    return pd.DataFrame(rows, columns=["table", "file", "row", "student_id", "cause", "column", "value", "zh", "en"])
+            cause = cause_of[student] if position in winners else lost
+            refusals.append(_Refusal(place, student, cause, None, None, NOT_SCORED[cause]))
+    return refusals
+
+
+def _winners(county: County, day: pd.Timestamp) -> dict[int, str]:
+    """Return the enrolments of the term of `day` that were known by then: the student of each position."""
+    known = cut(county.tables.only("terms", "enrolments"), day)
+    rows = rows_in_term(known, "enrolments", Terms.of(county.tables).at(day))
+    student = texts(known, "enrolments", "student_id")
+    names = student.names[student.codes[rows]]
+    return dict(zip(known["enrolments"].index[rows].tolist(), names.tolist(), strict=True))
+
+
+def _is_of_term(county: County, day: pd.Timestamp) -> npt.NDArray[np.bool_]:
+    """Return which rows of the roster as read belong to the term of `day`; those of no known term do."""
+    term, terms = texts(county.as_read, "enrolments", "term"), Terms.of(county.tables)
+    elsewhere = set(terms.names) - {terms.at(day)}
+    return spread(term, np.array([name not in elsewhere for name in term.names], dtype=bool), missing=True)
+
+
+def _faults(county: County) -> dict[Any, tuple[str, str | None, dict[Lang, str]]]:
+    """Return column, value and sentences of each enrolment that cannot be used, by its file and row."""
+    refused = county.refused[county.refused["table"] == "enrolments"]
+    columns = ("file", "row", "column", "value", "message_zh", "message")
+    told = zip(*(refused[name].tolist() for name in columns), strict=True)
+    return {(file, row): (column, value, {"zh": zh, "en": en}) for file, row, column, value, zh, en in told}

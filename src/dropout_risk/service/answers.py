@@ -2,12 +2,12 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
+from pydantic_core import to_json
 
 from dropout_risk.errors import DropoutRiskError
 
@@ -90,18 +90,16 @@ def write(answer: Mapping[str, Any], wanted: Format) -> Iterator[bytes]:
 
 
 def _json(answer: Mapping[str, Any]) -> Iterator[bytes]:
-    dump = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-    before = "{"
+    before = b"{"
     for name, value in answer.items():
         if name == "students":
-            yield f'{before}"students":['.encode()
+            yield before + b'"students":['
             for start in range(0, len(value), _PIECE):
-                piece = ",".join(map(dump, value[start : start + _PIECE]))
-                yield (("," if start else "") + piece).encode()
+                yield (b"," if start else b"") + to_json(value[start : start + _PIECE])[1:-1]
             yield b"]"
         else:
-            yield f"{before}{dump(name)}:{dump(value)}".encode()
-        before = ","
+            yield before + to_json(name) + b":" + to_json(value)
+        before = b","
     yield b"}"
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -15,7 +16,8 @@ from starlette.exceptions import HTTPException
 
 from dropout_risk.access import Reach
 from dropout_risk.applicability import Limits, check_day
-from dropout_risk.asof import Terms, county_of_schools, to_day
+from dropout_risk.arrays import first_rows, texts
+from dropout_risk.asof import Terms, rows_in_term, to_day
 from dropout_risk.bundle import Bundle
 from dropout_risk.county import County, check_county, newest_day, refuse
 from dropout_risk.descriptions import FEATURES, Feature, Lang
@@ -320,7 +322,7 @@ def _data_problem(problem: Problem, lang: Lang) -> dict[str, Any]:
 def _score_tables(roster: Roster, bundle: Bundle, reach: Reach, limits: Limits) -> Scored:
     """Score a roster beside the county's reference, so that it gets the numbers of the county's own run."""
     assert roster.tables is not None
-    reference = Reference.from_dict(bundle.reference) if bundle.reference else None
+    reference = reference_of(bundle)
     limits = replace(limits, grades=bundle.data.get("grades"))
     tables = _completed(roster.tables, reference)
     try:
@@ -345,6 +347,12 @@ def _score_tables(roster: Roster, bundle: Bundle, reach: Reach, limits: Limits) 
         raise RowsError(str(error), [_where(problem, roster.lang) for problem in found]) from error
     problems = [problem for problem in county.report.problems if not _is_refused_row(problem)]
     return Scored(scores, problems, roster.lang, features)
+
+
+@lru_cache(maxsize=1)
+def reference_of(bundle: Bundle) -> Reference | None:
+    """Return what the model in use knows of the county, with all that is made from it once."""
+    return Reference.from_dict(bundle.reference) if bundle.reference else None
 
 
 def _completed(tables: Tables, reference: Reference | None) -> Tables:
@@ -375,21 +383,35 @@ def outside(county: County, day: pd.Timestamp, reach: Reach, reference: Referenc
     Earlier terms are not asked: where a child has been before belongs to its own record. The county of a school is
     the one that the model knows it in, so that nobody brings a school within reach by writing another county beside it.
     """
-    rows = county.tables["enrolments"]
-    rows = rows[rows["term"] == Terms.of(county.tables).at(day)]
-    told = rows["school_id"].map(county_of_schools(county.tables))
-    known = rows["school_id"].map({school: held["county_id"] for school, held in _schools(reference).items()})
-    places = pd.DataFrame({"school_id": rows["school_id"], "county_id": known.where(known.notna(), told)})
-    inside = reach.rows(places)
-    misplaced = inside & (places["county_id"] != told).to_numpy(dtype=bool)
+    tables = county.tables
+    rows, school = (
+        rows_in_term(tables, "enrolments", Terms.of(tables).at(day)),
+        texts(tables, "enrolments", "school_id"),
+    )
+    told, known = _counties(tables), {} if reference is None else reference.schools
+    faults = [_fault_of(name, told.get(name), known.get(name), reach) for name in school.names]
+    fault = np.array([*faults, "outside_scope"], dtype=object)[school.codes[rows]]
+    position = tables.get_frame("enrolments").index
     return [
-        *(_refused(county, int(position), "outside_scope") for position in rows.index[~inside]),
-        *(_refused(county, int(position), "other_county") for position in rows.index[misplaced]),
+        _refused(county, row, kind)
+        for kind in ("outside_scope", "other_county")
+        for row in position[rows[fault == kind]].tolist()
     ]
 
 
-def _schools(reference: Reference | None) -> Mapping[str, Mapping[str, Any]]:
-    return {} if reference is None else reference.schools
+def _fault_of(school: str, told: str | None, known: Mapping[str, Any] | None, reach: Reach) -> str | None:
+    """Return what is wrong with a school that is told to be in one county and known in another; None if nothing is."""
+    county = told if known is None or known["county_id"] is None else known["county_id"]
+    if not reach.holds(school, county):
+        return "outside_scope"
+    return "other_county" if told is None or county != told else None
+
+
+def _counties(tables: Tables) -> dict[str, str | None]:
+    """Return the county that the table schools tells of each school."""
+    school, county = texts(tables, "schools", "school_id"), texts(tables, "schools", "county_id")
+    names, code = [*county.names, None], np.append(county.codes, -1)[first_rows(school)]
+    return {name: names[place] for name, place in zip(school.names, code, strict=True)}
 
 
 _REFUSED: dict[str, dict[Lang, str]] = {
