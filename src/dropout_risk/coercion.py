@@ -301,6 +301,7 @@ _GRADE = re.compile(
 )
 _ENGLISH_GRADE = re.compile(r"(?:grade|year|g)?(\d{1,2})(?:(?:st|nd|rd|th)grade)?")
 _ENTRY_YEAR = re.compile(r"(?P<stage>小|初)?\D{0,2}(?P<year>20\d\d)级.*")
+_PLAIN = re.compile(f"[0-9A-WYZa-wyz_\u4e00-\u9fff-]{{1,{LONGEST_NAME}}}")  # no kind of text reads it as another
 _FIRST_DAY, _LAST_DAY = np.datetime64("1900-01-01"), np.datetime64("2100-12-31")
 _MIDDLE_DOT = re.compile(r"(?<=[\u3400-\u9fff])\s*[·•‧・∙⋅●.]\s*(?=[\u3400-\u9fff])")
 
@@ -552,7 +553,10 @@ def _pass_numbers(cells: Typed, column: Column) -> _Read:
 
 def _as_arrow(cells: Cells) -> Cells:
     """Return texts as Arrow has them, and all else as it is."""
-    return pa.chunked_array(cells.__arrow_array__()).combine_chunks() if isinstance(cells, _Texts) else cells
+    if not isinstance(cells, _Texts):
+        return cells
+    chunks = pa.chunked_array(cells.__arrow_array__())
+    return chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
 
 
 def _distinct(cells: Cells) -> tuple[NDArray[Any], list[Any]]:
@@ -572,6 +576,9 @@ def _distinct(cells: Cells) -> tuple[NDArray[Any], list[Any]]:
 
 def _read_distinct(cells: Cells, column: Column) -> _Read:
     codes, values = _distinct(cells)
+    texts = column.kind == "string" and isinstance(cells, pa.Array)
+    if texts and all(map(_PLAIN.fullmatch, values)):
+        return _Read(_text(cells), {}, Coded(codes, np.array(values, dtype=object)))
     read = _read_grade if column.name == "grade" else _READERS[column.kind]
     results: list[Any] = []
     kinds: list[str] = []
@@ -582,7 +589,7 @@ def _read_distinct(cells: Cells, column: Column) -> _Read:
         except _UnreadableError as error:
             results.append(None)
             kinds.append(str(error))
-    if column.kind == "string" and isinstance(cells, pa.Array) and results == values:
+    if texts and results == values:
         return _Read(_text(cells), {}, Coded(codes, np.array(values, dtype=object)))
     kind_of = np.array([*kinds, ""])
     faults = {kind: np.isin(codes, np.flatnonzero(kind_of == kind)) for kind in sorted({*kinds} - {""})}
