@@ -21,6 +21,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from service_builder import (
     JSON,
     OF_STUDENTS,
@@ -33,6 +34,7 @@ from service_builder import (
     roster_of,
     scored_by,
 )
+from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
 from dropout_risk.asof import term_ends
@@ -47,7 +49,9 @@ from dropout_risk.schema import TABLES, Tables
 from dropout_risk.scores import Scores
 from dropout_risk.service.app import create_app
 from dropout_risk.service.examples import PROBLEMS, SCORE_ANSWER, SCORE_REQUESTS
-from dropout_risk.service.schemas import ModelAnswer, Problem, ScoreAnswer
+from dropout_risk.service.problems import RowsError
+from dropout_risk.service.schemas import ModelAnswer, Problem, ScoreAnswer, ScoreRequest
+from dropout_risk.service.scoring import checked
 from dropout_risk.service.settings import Settings, load_settings
 from dropout_risk.synthetic import make_county
 from dropout_risk.training import county_model
@@ -417,6 +421,56 @@ BAD_REQUESTS: dict[str, tuple[bytes, int]] = {
 def test_a_bad_request_is_a_problem(client: TestClient, case: str) -> None:
     body, status = BAD_REQUESTS[case]
     assert_problem(client.post("/score", content=body, headers=JSON), status)
+
+
+def nested(depth: int) -> bytes:
+    return b'{"rows": [{"a": ' + b"[" * depth + b"]" * depth + b"}]}"
+
+
+BODIES = {
+    **{f"{depth} deep": nested(depth) for depth in (198, 199, 100_000)},
+    "numbers": b'{"rows": [{"a": NaN, "b": -Infinity, "c": 1e400, "d": -0, "e": -0.0, "f": 9007199254740993}]}',
+    "a long number": b'{"rows": [{"a": ' + b"9" * 4000 + b"}]}",
+    "too long a number": b'{"rows": [{"a": ' + b"9" * 5000 + b"}]}",
+    "a number as a setting": b'{"tables": {}, "reasons": 3.0}',
+    "a day": b'{"tables": {}, "as_of": "2020-01-01"}',
+    "no day": b'{"tables": {}, "as_of": "2020-13-01"}',
+    "a pair of surrogates": rb'{"rows": [{"\ud83d\ude00": "\ud83d\ude00"}]}',
+    "half a pair": rb'{"rows": [{"a": "\ud800"}]}',
+    "the other half": rb'{"rows": [{"a": "\udc00"}]}',
+    "a surrogate in UTF-8": b'{"rows": [{"a": "\xed\xa0\x80"}]}',
+    "no UTF-8": b'{"rows": [{"a": "\xff"}]}',
+    "a byte order mark": b'\xef\xbb\xbf{"tables": {}}',
+    "a control character": b'{"rows": [{"a": "\x01"}]}',
+    "the character nought": rb'{"rows": [{"a": "\u0000"}]}',
+    "a setting twice": b'{"lang": "xx", "lang": "en", "tables": {}}',
+    "tables twice": b'{"tables": {}, "tables": 5}',
+    "a cell twice": b'{"rows": [{"a": 1, "a": 2}]}',
+    "a wrong table, then a right one": b'{"tables": {"students": [], "students": {"a": 1}}}',
+    "an end too early": b'{"tables": {"students": [',
+    "an end too late": b'{"tables": {}} x',
+    "nothing": b"",
+    "no object": b"[]",
+    "both": b'{"tables": {}, "rows": []}',
+}
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_a_body_is_read_as_its_model_reads_it(case: str) -> None:
+    try:
+        expected = repr(ScoreRequest.model_validate_json(BODIES[case]))
+    except ValidationError as error:
+        with pytest.raises((HTTPException, RowsError)) as refused:
+            checked(ScoreRequest, BODIES[case])
+        told = getattr(refused.value, "detail", None) or str(refused.value.problems)
+        assert error.errors()[0]["msg"].removeprefix("Value error, ") in told
+    else:
+        assert repr(checked(ScoreRequest, BODIES[case])) == expected
+
+
+def test_of_a_column_that_is_sent_twice_the_last_counts() -> None:
+    request = checked(ScoreRequest, b'{"tables": {"students": {"a": 1, "a": [2]}}}')
+    assert request.tables == {"students": {"a": [2]}}
 
 
 def test_all_problems_of_the_envelope_are_named_at_once_with_their_place(client: TestClient) -> None:

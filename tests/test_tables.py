@@ -1,6 +1,8 @@
 """Reading and writing tables: every format, encoding and layout as a real file; round trips as properties."""
 
 import datetime as dt
+import re
+import unicodedata
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,9 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dropout_risk.coercion import clean, coerce_column, dtype_of, mask
+from dropout_risk.arrays import texts
+from dropout_risk.coercion import clean, coerce_column, dtype_of, fold, mask
 from dropout_risk.errors import InputError, SettingsError, TableError
-from dropout_risk.schema import TABLES, Column, Tables, empty_frame
+from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES, Column, Tables, empty_frame
 from dropout_risk.tables import (
     atomic_path,
     make_tables,
@@ -547,6 +550,35 @@ def test_cleaning_twice_changes_nothing(text):
     assert clean(clean(text)) == clean(text)
 
 
+@given(st.text(st.sampled_from("aZ0-'_ \t\n\x00\u3000\u200b\ufeff一龯﹣Ａﬁé\u0301級·"), max_size=8) | st.text())
+def test_a_text_that_is_clean_already_is_left_as_it_is(text):
+    seen = re.sub("[\u200b-\u200f\u2060\ufeff\ud800-\udfff]", "", text)
+    assert clean(text) == re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", unicodedata.normalize("NFKC", seen)).strip()
+
+
+def test_no_character_that_passes_as_clean_has_another_form_alone_or_beside_another():
+    clean_ones = {*map(chr, range(0x21, 0x7F)), *map(chr, range(0x4E00, 0xA000))}
+    assert all(unicodedata.normalize("NFKC", character) == character for character in clean_ones)
+    parts = {unicodedata.decomposition(chr(code)) for code in range(0x110000)}
+    second = {chr(int(pair[1], 16)) for part in parts if len(pair := part.split()) == 2 and "<" not in part}
+    assert not second & clean_ones
+    assert not any(unicodedata.combining(character) for character in clean_ones)
+
+
+@given(st.text(st.sampled_from("aAxX09_-一龯 '·.１ﬁ"), min_size=1, max_size=4), st.sampled_from([1, 20, 21]))
+def test_plain_texts_are_read_alike_alone_and_beside_others(text, times):
+    for column in (column for table in TABLES.values() for column in table.columns if column.kind == "string"):
+        alone, faults = coerce_column(pd.Series([text * times], dtype="str"), column)
+        beside, beside_faults = coerce_column(pd.Series([text * times, " "], dtype="str"), column)
+        assert (alone.fillna("").tolist(), [*faults]) == (beside[:1].fillna("").tolist(), [*beside_faults])
+
+
+def test_no_header_of_the_schema_is_refused_or_never_read():
+    headers = {fold(header) for table in TABLES.values() for column in table.columns for header in column.headers}
+    assert not headers & {fold(word) for word in NEVER_READ_HEADERS}
+    assert not [header for header in headers for word in REFUSED_HEADERS if fold(word) in header]
+
+
 @pytest.mark.slow
 @given(st.lists(st.none() | DAYS.map(pd.Timestamp), max_size=20))
 def test_dates_as_text_serial_and_timestamp_agree(days):
@@ -558,6 +590,48 @@ def test_dates_as_text_serial_and_timestamp_agree(days):
         assert not faults
         assert typed.dtype == dtype_of(column)
         assert typed.tolist() == stamps.tolist()
+
+
+NEARLY_DAYS = st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", fullmatch=True) | st.sampled_from(
+    ["1900-01-01", "1899-12-31", "2100-12-31", "2101-01-01", "2020-02-29", "2021-02-29", "0000-01-01", "９９９９-01-01",
+     "-2020-01-1", "+2020-01-1", " 2020-01-01", "2020-01-01\n", "2020-01-01T00:00", "2020-1-1", "20200101", "NaT", ""]
+)  # fmt: skip
+
+
+@given(st.none() | NEARLY_DAYS)
+def test_days_are_read_alike_all_at_once_and_one_by_one(text):
+    column = TABLES["students"]["birth_date"]
+    alone, faults = coerce_column(pd.Series([text], dtype="str"), column)
+    beside, beside_faults = coerce_column(pd.Series([text, "2020年9月1日"], dtype="str"), column)
+    assert alone.dtype == beside.dtype == dtype_of(column)
+    assert alone.tolist() == beside[:1].tolist() or (pd.isna(alone[0]) and pd.isna(beside[0]))
+    assert [*faults] == [*beside_faults]
+
+
+def test_what_happens_to_a_frame_later_does_not_reach_the_tables_made_of_it():
+    frame = make_tables({"enrolments": pd.DataFrame({
+        "student_id": ["1"], "grade": [7.0], "boarding": [True], "left_behind": ["none"], "enrolled_on": ["2020-09-01"],
+    })})["enrolments"]  # fmt: skip
+    again = make_tables({"enrolments": frame})["enrolments"]
+    before = again.copy()
+    changes = {"student_id": "2", "grade": 8.0, "boarding": False, "left_behind": None, "enrolled_on": pd.NaT}
+    for column, value in changes.items():
+        frame[column].array[0] = value
+        frame.loc[0, column] = value
+    frame.columns.name = "changed"
+    pd.testing.assert_frame_equal(again, before)
+    assert make_tables({"enrolments": before})["enrolments"].columns.name is None
+
+
+def test_the_numbers_of_ids_that_reading_hands_on_are_those_found_in_the_frame():
+    ids = ["b", None, " a", "a", "b"]
+    for sent in (ids, ["b", None, "a", "a", "b"], [None] * 5, []):
+        tables = tables_from_records({"grades": {"student_id": sent, "term": sent, "score": [1.0] * len(sent)}})
+        for column in ("student_id", "term", "subject"):
+            given, found = texts(tables, "grades", column), texts(Tables(dict(tables)), "grades", column)
+            assert given.codes.dtype == found.codes.dtype
+            assert given.codes.tolist() == found.codes.tolist()
+            assert given.names.tolist() == found.names.tolist()
 
 
 def test_the_same_tables_give_the_same_bytes(tmp_path):

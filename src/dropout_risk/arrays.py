@@ -4,8 +4,8 @@ What is done on every request is done on these: an operation on a small array co
 a column of a frame costs a hundred. Each array is made once for a table, in the order of its rows, and never changed.
 """
 
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -56,6 +56,12 @@ def texts(tables: Tables, name: str, column: str) -> Coded:
     Coded(codes=array([ 0, -1,  1,  0], dtype=int32), names=array(['b', 'a'], dtype=object))
     """
     return tables.derived_of(name, ("texts", column), lambda: coded(_column(tables, name, column)))
+
+
+def keep_texts(tables: Tables, name: str, columns: Mapping[str, Coded]) -> None:
+    """Take over the numbers that whoever made a table knows already, so that `texts` need not find them again."""
+    for column in columns:
+        tables.derived_of(name, ("texts", column), partial(columns.__getitem__, column))
 
 
 def labels(tables: Tables, name: str, column: str) -> Int8s:

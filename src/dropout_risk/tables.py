@@ -29,7 +29,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum
 
-from dropout_risk.coercion import Notes, clean, coerce_column, coerce_frame, fold, to_text
+from dropout_risk.arrays import Coded, keep_texts
+from dropout_risk.coercion import (
+    Cells,
+    Notes,
+    as_series,
+    cells_of,
+    clean,
+    coerce_column,
+    coerce_table,
+    fold,
+    to_text,
+)
 from dropout_risk.errors import SettingsError, TableError
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES, Problem, Source, Table, Tables
 from dropout_risk.workbooks import MAX_CELLS, fault_of_workbook
@@ -58,17 +69,26 @@ class _Sheet:
 
     file: str | None
     titles: tuple[str, ...]
-    cells: pd.DataFrame
+    columns: list[Cells]
+    length: int
     headers: tuple[str, ...] | None = None
     delimited: bool = False  # CSV: a cell beyond the header tells of a comma in a text
+
+    @classmethod
+    def of_frame(cls, file: str | None, titles: tuple[str, ...], cells: pd.DataFrame, **others: Any) -> "_Sheet":
+        return cls(file, titles, [cells_of(values) for _, values in cells.items()], len(cells), **others)
+
+    def below(self, row: int) -> list[Cells]:
+        return self.columns if row < 0 else [cells[row + 1 :] for cells in self.columns]
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """Rows of one table from one sheet; index labels count the rows below the header."""
+    """Rows of one table from one sheet, columns named as in the schema; labels count the rows below the header."""
 
     table: str
-    cells: pd.DataFrame
+    columns: dict[str, Cells]
+    rows: pd.Index
     file: str | None
     first_row: int
     length: int
@@ -158,13 +178,20 @@ def make_tables(frames: Mapping[str, pd.DataFrame], *, oracle: pd.DataFrame | No
     >>> print(tables["terms"]["start"][0].date(), *tables.problems)
     2020-09-01 terms, row 1, column end: ? is not a date; write it as 2020-09-01.
     """
-    unknown = sorted(set(frames) - {*TABLES, ROSTER})
+    sheets = {
+        name: _Sheet.of_frame(None, (name,), frame, headers=tuple(map(str, frame.columns)))
+        for name, frame in frames.items()
+    }
+    return _tables_of_sheets(sheets, oracle=oracle)
+
+
+def _tables_of_sheets(sheets: Mapping[str, _Sheet], *, oracle: pd.DataFrame | None = None) -> Tables:
+    unknown = sorted(set(sheets) - {*TABLES, ROSTER})
     if unknown:
         raise TableError(f"There is no table {', '.join(unknown)}; the tables are {', '.join([*TABLES, ROSTER])}.")
     pieces: list[_Piece] = []
     problems: list[Problem] = []
-    for name, frame in frames.items():
-        sheet = _Sheet(None, (name,), frame.reset_index(drop=True), tuple(map(str, frame.columns)))
+    for name, sheet in sheets.items():
         found, notes = _split(sheet, name, term=None)
         pieces, problems = pieces + found, problems + notes
     return _assemble(pieces, problems, oracle=oracle)
@@ -190,7 +217,7 @@ def tables_from_records(
     """
     if wrong := [fault for name, rows in records.items() if (fault := _fault_of(name, rows))]:
         raise TableError("\n".join(wrong))
-    return make_tables({name: _frame_of(rows) for name, rows in records.items()})
+    return _tables_of_sheets({name: _sheet_of(name, rows) for name, rows in records.items()})
 
 
 def _fault_of(name: str, rows: object) -> str | None:
@@ -208,27 +235,38 @@ def _fault_of(name: str, rows: object) -> str | None:
     return None
 
 
-def _frame_of(rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+def _sheet_of(name: str, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> _Sheet:
     if isinstance(rows, Mapping):
-        return pd.DataFrame({clean(str(name)): _column(values) for name, values in rows.items()})
-    keys = dict.fromkeys(key for row in rows for key in row)
-    columns = {clean(str(key)): _column([row.get(key) for row in rows]) for key in keys}
-    return pd.DataFrame(columns, index=range(len(rows)))
+        columns = {clean(str(header)): values for header, values in rows.items()}
+        length = max(map(len, columns.values()), default=0)
+    else:
+        keys = dict.fromkeys(key for row in rows for key in row)
+        columns = {clean(str(key)): [row.get(key) for row in rows] for key in keys}
+        length = len(rows)
+    return _Sheet(None, (name,), [_cells(values) for values in columns.values()], length, tuple(columns))
 
 
-def _column(values: Sequence[Any]) -> pd.Series:
+_BOOLEAN: Any = pd.BooleanDtype()  # the types of pandas leave out how it reads Arrow
+
+
+def _cells(values: Sequence[Any]) -> Cells:
     """Return values as they are: those of one type as a column of that type, which is quicker to read."""
+    first = next((value for value in values if value is not None), None)
+    if first is None:
+        return pa.nulls(len(values))
     try:
+        if isinstance(first, str):
+            return pa.array(values, pa.large_string())
         cells = pa.array(values)
+        if pa.types.is_boolean(cells.type):
+            return _BOOLEAN.__from_arrow__(cells)
         if pa.types.is_integer(cells.type):
             cells = cells.cast(pa.float64())  # refuses what a float cannot hold, such as an ID number
-        if pa.types.is_boolean(cells.type):
-            return pd.Series(cells.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get))
-        if pa.types.is_string(cells.type) or pa.types.is_floating(cells.type):
-            return pd.Series(cells.to_pandas())
+        if pa.types.is_floating(cells.type):
+            return cells.to_numpy(zero_copy_only=False)
     except (pa.ArrowException, TypeError, UnicodeError, OverflowError):
         pass
-    return pd.Series([_scalar(value) for value in values], dtype="object")
+    return np.fromiter(map(_scalar, values), dtype=object, count=len(values))
 
 
 def _scalar(value: object) -> object:
@@ -262,7 +300,8 @@ def read_flat(path: str | Path, *, codes: Collection[str] = ()) -> pd.DataFrame:
     sheets = [sheet for file in _data_files(path) for sheet in _READERS[file.suffix.lower()](file)]
     if len(sheets) != 1:
         raise TableError(f"{path}: a flat table has one sheet; keep only that one.")
-    cells, headers = sheets[0].cells, sheets[0].headers
+    cells = pd.DataFrame(dict(enumerate(sheets[0].columns)), index=range(sheets[0].length))
+    headers = sheets[0].headers
     if headers is None:
         cells = cells[cells.apply(lambda column: column.str.strip() != "").any(axis=1)]
         if cells.empty:
@@ -351,7 +390,7 @@ def _read_csv(path: Path) -> list[_Sheet]:
             f"{path.name}: the file is not a proper CSV file ({error}); look for a quotation mark that is "
             "opened and not closed."
         ) from error
-    return [_Sheet(path.name, (path.stem,), cells, delimited=True)]
+    return [_Sheet.of_frame(path.name, (path.stem,), cells, delimited=True)]
 
 
 def _decode(file: str, raw: bytes) -> str:
@@ -396,7 +435,7 @@ def _read_parquet(path: Path) -> list[_Sheet]:
         cells = data.to_pandas(date_as_object=False)
     except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
         raise TableError(f"{path.name}: the Parquet file is damaged or not one; write it again.") from error
-    return [_Sheet(path.name, (path.stem,), cells, tuple(data.column_names))]
+    return [_Sheet.of_frame(path.name, (path.stem,), cells, headers=tuple(data.column_names))]
 
 
 def _single_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -447,7 +486,7 @@ def _read_workbook(path: Path) -> list[_Sheet]:
         raise TableError(f"{path.name}: the workbook is empty.")
     several = len(filled) > 1
     return [
-        _Sheet(f"{path.name} [{title}]" if several else path.name, (title, path.stem), grid)
+        _Sheet.of_frame(f"{path.name} [{title}]" if several else path.name, (title, path.stem), grid)
         for title, grid in filled.items()
     ]
 
@@ -546,7 +585,7 @@ def _is_roster(sheet: _Sheet) -> bool:
 
 
 def _headers(sheet: _Sheet, row: int) -> tuple[str, ...]:
-    return sheet.headers if sheet.headers is not None else tuple(map(str, sheet.cells.iloc[row]))
+    return sheet.headers if sheet.headers is not None else tuple(str(cells[row]) for cells in sheet.columns)
 
 
 def _header_row(sheet: _Sheet, names: tuple[str, ...]) -> int | None:
@@ -554,7 +593,8 @@ def _header_row(sheet: _Sheet, names: tuple[str, ...]) -> int | None:
     if sheet.headers is not None:
         return -1
     known = _headers_of(names)
-    hits = [len({fold(str(cell)) for cell in row} & known) for row in sheet.cells[:_HEADER_ROWS].to_numpy()]
+    rows = zip(*(cells[:_HEADER_ROWS] for cells in sheet.columns), strict=True)
+    hits = [len({fold(str(cell)) for cell in row} & known) for row in rows]
     return int(np.argmax(hits)) if max(hits, default=0) >= 2 else None
 
 
@@ -572,17 +612,27 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
             f"as {wanted} above the columns."
         )
     headers = [clean(header) for header in _headers(sheet, row)]
-    cells = sheet.cells.iloc[row + 1 :].reset_index(drop=True)
+    places = {table: _match(headers, TABLES[table]) for table in names}
+    columns = sheet.below(row)
+    rows: pd.Index = pd.RangeIndex(sheet.length - row - 1)
     notes = Notes(names[0], Tables({}))
-    problems = _header_problems(headers, names, notes=notes, file=sheet.file)
-    out = _left_out(cells) if sheet.headers is None else np.zeros(len(cells), dtype=bool)
-    place = (sheet.file, row + 2, len(cells), _overlong_rows(sheet, cells, headers=headers, left_out=out))
+    problems = _header_problems(headers, places, notes=notes, file=sheet.file)
+    out = _left_out(columns, len(rows)) if sheet.headers is None else np.zeros(len(rows), dtype=bool)
+    place = (sheet.file, row + 2, len(rows), _overlong_rows(sheet, columns, headers=headers, left_out=out))
     if out.any():
         problems.append(notes.whole("row_left_out", level="warning", file=sheet.file, count=int(out.sum())))
-        cells = cells[~out]
+        columns, rows = [cells[~out] for cells in columns], rows[~out]
+    named = {
+        table: {column: _with_codes_read(columns[at[0]], headers[at[0]]) for column, at in found.items()}
+        for table, found in places.items()
+    }
+    if term is not None:
+        for table in named.keys() - {"terms"}:
+            if "term" in TABLES[table].names:
+                named[table].setdefault("term", pa.repeat(term, len(rows)))
     if name != ROSTER:
-        return [_Piece(name, _named_columns(cells, headers, TABLES[name], term=term), *place)], problems
-    frames = {table: _named_columns(cells, headers, TABLES[table], term=term) for table in names}
+        return [_Piece(name, named[name], rows, *place)], problems
+    frames = {table: _frame(columns, rows) for table, columns in named.items()}
     ids = _ids_from_id_numbers(frames["students"])
     if ids is not None:
         problems.append(notes.whole("student_id_made", level="warning", file=sheet.file, column="student_id"))
@@ -591,65 +641,86 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
         del frames["households"]
     for table in {"students", "households"} & set(frames):
         frames[table] = frames[table].drop_duplicates()  # a student stands there once for every term
-    return [_Piece(table, frame, *place) for table, frame in frames.items()], problems
+    pieces = []
+    for table, frame in frames.items():
+        columns_of, rows = _columns_and_rows(frame)
+        pieces.append(_Piece(table, columns_of, rows, *place))
+    return pieces, problems
+
+
+def _frame(columns: Mapping[str, Cells], rows: pd.Index) -> pd.DataFrame:
+    return pd.DataFrame({name: as_series(cells, rows) for name, cells in columns.items()}, index=rows)
+
+
+def _columns_and_rows(frame: pd.DataFrame) -> tuple[dict[str, Cells], pd.Index]:
+    return {str(name): cells_of(values) for name, values in frame.items()}, frame.index
 
 
 def _overlong_rows(
-    sheet: _Sheet, cells: pd.DataFrame, *, headers: Sequence[str], left_out: NDArray[np.bool_]
+    sheet: _Sheet, columns: Sequence[Cells], *, headers: Sequence[str], left_out: NDArray[np.bool_]
 ) -> NDArray[np.intp]:
     if not sheet.delimited:
         return np.empty(0, dtype=np.intp)
     width = 1 + max(place for place, header in enumerate(headers) if header)
-    return np.flatnonzero((cells.iloc[:, width:] != "").any(axis=1) & ~left_out)
-
-
-def _named_columns(cells: pd.DataFrame, headers: Sequence[str], table: Table, *, term: str | None) -> pd.DataFrame:
-    """Return the columns of `cells` that belong to `table`, under the schema's names."""
-    places = {column: at[0] for column, at in _match(headers, table).items()}
-    columns = {column: _with_codes_read(cells.iloc[:, at], headers[at]) for column, at in places.items()}
-    frame = pd.DataFrame(columns, index=cells.index)
-    if term is not None and "term" in table.names and table.name != "terms" and "term" not in frame:
-        frame["term"] = term
-    return frame
+    overlong = np.zeros(len(left_out), dtype=bool)
+    for cells in columns[width:]:
+        overlong |= np.asarray(cells != "", dtype=bool)
+    return np.flatnonzero(overlong & ~left_out)
 
 
 def _match(headers: Sequence[str], table: Table) -> dict[str, list[int]]:
     """Return, for each column found, where its headers stand: the schema's favourite first."""
     folded = [fold(header) for header in headers]
     found = {}
-    for column in table.columns:
-        spellings = list(dict.fromkeys(map(fold, column.headers)))
-        places = [place for place, header in enumerate(folded) if header in spellings]
+    for column, ranks in _ranks_of_spellings(table.name).items():
+        places = [place for place, header in enumerate(folded) if header in ranks]
         if places:
-            found[column.name] = sorted(places, key=lambda place: spellings.index(folded[place]))
+            found[column] = sorted(places, key=lambda place: ranks[folded[place]])
     return found
 
 
+@cache
+def _ranks_of_spellings(table: str) -> dict[str, dict[str, int]]:
+    """Return for each column the headers under which it is found, the schema's favourite first."""
+    return {
+        column.name: {spelling: rank for rank, spelling in enumerate(dict.fromkeys(map(fold, column.headers)))}
+        for column in TABLES[table].columns
+    }
+
+
 def _header_problems(
-    headers: Sequence[str], names: tuple[str, ...], *, notes: Notes, file: str | None
+    headers: Sequence[str], places: Mapping[str, Mapping[str, list[int]]], *, notes: Notes, file: str | None
 ) -> list[Problem]:
-    refused = [header for header in headers if any(fold(word) in fold(header) for word in REFUSED_HEADERS)]
+    known = _headers_of(tuple(places))
+    strange = {header: folded for header in headers if (folded := fold(header)) not in known}
+    refused = [
+        header for header in headers if any(word in strange.get(header, "") for word in _folded(REFUSED_HEADERS))
+    ]
     problems = [notes.whole("refused_column", file=file, column=header) for header in refused]
-    rest = [header for header in headers if header and header not in refused]
-    never = [header for header in rest if fold(header) in map(fold, NEVER_READ_HEADERS)]
-    known = _headers_of(names)
-    unknown = [header for header in rest if fold(header) not in known and header not in never]
+    rest = [header for header in headers if header and header in strange and header not in refused]
+    never = [header for header in rest if strange[header] in _folded(NEVER_READ_HEADERS)]
+    unknown = [header for header in rest if header not in never]
     for kind, left in (("never_read", never), ("unknown_column", unknown)):
         if left:
             problems.append(notes.whole(kind, level="warning", file=file, headers=", ".join(left), count=len(left)))
-    places = {column: at for name in names for column, at in _match(headers, TABLES[name]).items() if len(at) > 1}
-    for column, at in places.items():
+    twice = {column: at for found in places.values() for column, at in found.items() if len(at) > 1}
+    for column, at in twice.items():
         same = ", ".join(headers[place] for place in at)
         problems.append(notes.whole("second_header", level="warning", file=file, column=column, headers=same))
     return problems
 
 
-def _left_out(cells: pd.DataFrame) -> NDArray[np.bool_]:
+@cache
+def _folded(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(fold, words))
+
+
+def _left_out(columns: Sequence[Cells], length: int) -> NDArray[np.bool_]:
     """Return which rows are empty or start with 合计; only text is looked at."""
-    out = np.zeros(len(cells), dtype=bool)
-    undecided = np.arange(len(cells))
-    for index in range(cells.shape[1]):
-        words = cells.iloc[undecided, index].str.strip()
+    out = np.zeros(length, dtype=bool)
+    undecided = np.arange(length)
+    for cells in columns:
+        words = pd.Series(cells).iloc[undecided].str.strip()
         likely = words[words.str.contains("计|total", case=False)]
         is_total = np.array([bool(_TOTAL.fullmatch(fold(word))) for word in likely], dtype=bool)
         out[likely.index[is_total]] = True
@@ -658,11 +729,12 @@ def _left_out(cells: pd.DataFrame) -> NDArray[np.bool_]:
     return out
 
 
-def _with_codes_read(values: pd.Series, header: str) -> pd.Series:
+def _with_codes_read(cells: Cells, header: str) -> Cells:
     codes = _CODES_UNDER.get(header)
     if codes is None:
-        return values
-    return values.map(lambda value: codes.get(clean(to_text(value)), value), na_action="ignore")
+        return cells
+    values = as_series(cells, pd.RangeIndex(len(cells)))
+    return cells_of(values.map(lambda value: codes.get(clean(to_text(value)), value), na_action="ignore"))
 
 
 def _ids_from_id_numbers(students: pd.DataFrame) -> pd.Series | None:
@@ -675,6 +747,7 @@ def _ids_from_id_numbers(students: pd.DataFrame) -> pd.Series | None:
 
 def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: pd.DataFrame | None = None) -> Tables:
     frames: dict[str, pd.DataFrame] = {}
+    coded: dict[str, dict[str, Coded]] = {}
     sources: dict[str, tuple[Source, ...]] = {}
     problems = list(problems)
     for name, table in TABLES.items():
@@ -688,19 +761,23 @@ def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: 
             for piece, first in placed
             if piece.file is not None
         )
-        raw = [piece.cells.set_axis(piece.cells.index + first) for piece, first in placed]
+        columns, rows = _joined(placed)
         notes = Notes(name, Tables({}, sources=sources))
-        schools = frames.get("schools")
-        frames[name], found = coerce_frame(
-            table,
-            raw[0] if len(raw) == 1 else pd.concat(raw),
-            notes,
-            stages=None if schools is None else schools.drop_duplicates("school_id").set_index("school_id")["stage"],
-        )
+        frames[name], coded[name], found = coerce_table(table, columns, rows, notes, schools=frames.get("schools"))
         problems += found
         for piece, first in placed:
             problems += notes.each("too_many_cells", (piece.overlong + first).tolist())
-    return Tables(frames, problems=tuple(problems), sources=sources, oracle=oracle)
+    tables = Tables(frames, problems=tuple(problems), sources=sources, oracle=oracle)
+    for name, texts in coded.items():
+        keep_texts(tables, name, texts)
+    return tables
+
+
+def _joined(placed: Sequence[tuple[_Piece, int]]) -> tuple[dict[str, Cells], pd.Index]:
+    """Return the columns of all pieces of a table, each below the one before it."""
+    if len(placed) == 1:
+        return placed[0][0].columns, placed[0][0].rows
+    return _columns_and_rows(pd.concat([_frame(piece.columns, piece.rows + first) for piece, first in placed]))
 
 
 # ------------------------------------------------------------------------------------ ways out
