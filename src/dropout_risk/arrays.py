@@ -4,8 +4,8 @@ What is done on every request is done on these: an operation on a small array co
 a column of a frame costs a hundred. Each array is made once for a table, in the order of its rows, and never changed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -22,6 +22,9 @@ Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.object_]
+
+Cells = Any
+"""A column as pandas or numpy holds it."""
 
 T = TypeVar("T", bound=np.generic)
 
@@ -55,13 +58,7 @@ def texts(tables: Tables, name: str, column: str) -> Coded:
     >>> texts(Tables({"terms": pd.DataFrame({"term": ["b", None, "a", "b"]})}), "terms", "term")
     Coded(codes=array([ 0, -1,  1,  0], dtype=int32), names=array(['b', 'a'], dtype=object))
     """
-    return tables.derived_of(name, ("texts", column), lambda: coded(_column(tables, name, column)))
-
-
-def keep_texts(tables: Tables, name: str, columns: Mapping[str, Coded]) -> None:
-    """Take over the numbers that whoever made a table knows already, so that `texts` need not find them again."""
-    for column in columns:
-        tables.derived_of(name, ("texts", column), partial(columns.__getitem__, column))
+    return tables.derived_of(name, ("texts", column), lambda: _coded(_cells(tables, name, column)))
 
 
 def labels(tables: Tables, name: str, column: str) -> Int8s:
@@ -85,15 +82,15 @@ def days(tables: Tables, name: str, column: str) -> Int64s:
     True
     """
     return tables.derived_of(
-        name, ("days", column), lambda: _column(tables, name, column).to_numpy().astype("datetime64[D]").view(np.int64)
+        name,
+        ("days", column),
+        lambda: np.asarray(_cells(tables, name, column)).astype("datetime64[D]").view(np.int64),
     )
 
 
 def numbers(tables: Tables, name: str, column: str) -> Floats:
     """Return a column of numbers, NaN where one is missing."""
-    return tables.derived_of(
-        name, ("numbers", column), lambda: _column(tables, name, column).to_numpy(np.float64, na_value=np.nan)
-    )
+    return tables.derived_of(name, ("numbers", column), lambda: _numbers(_cells(tables, name, column)))
 
 
 def flags(tables: Tables, name: str, column: str) -> Int8s:
@@ -105,7 +102,7 @@ def flags(tables: Tables, name: str, column: str) -> Int8s:
     >>> flags(Tables({"enrolments": frame}), "enrolments", "boarding").tolist()
     [1, -1, 0]
     """
-    return tables.derived_of(name, ("flags", column), lambda: _flags(_column(tables, name, column)))
+    return tables.derived_of(name, ("flags", column), lambda: _flags(_cells(tables, name, column)))
 
 
 def matched(one: Coded, other: Coded) -> Int32s:
@@ -272,8 +269,10 @@ def _taken(value: Any, rows: npt.NDArray[np.intp]) -> Any:
     return Coded(value.codes[rows], value.names) if isinstance(value, Coded) else value[rows]
 
 
-def _column(tables: Tables, name: str, column: str) -> "pd.Series[Any]":
-    return tables.get_frame(name)[column]
+def _cells(tables: Tables, name: str, column: str) -> Cells:
+    """Return a column as whoever read the table has kept it, else as it stands in the frame."""
+    kept: Cells | None = tables.known_of(name).get(("cells", column))
+    return tables.get_frame(name)[column].array if kept is None else kept
 
 
 def coded(values: "pd.Series[Any]") -> Coded:
@@ -284,25 +283,29 @@ def coded(values: "pd.Series[Any]") -> Coded:
     >>> coded(pd.Series(["b", "a", "b"])).codes.tolist()
     [0, 1, 0]
     """
-    if isinstance(values.dtype, pd.StringDtype):
-        cells = values.array.__arrow_array__()
-        if isinstance(cells, pa.ChunkedArray):
-            cells = cells.chunk(0) if cells.num_chunks == 1 else cells.combine_chunks()
-        encoded = pc.dictionary_encode(cells)
+    return _coded(values.array)
+
+
+def _coded(cells: Cells) -> Coded:
+    if isinstance(cells.dtype, pd.StringDtype):
+        held = cells.__arrow_array__()
+        if isinstance(held, pa.ChunkedArray):
+            held = held.chunk(0) if held.num_chunks == 1 else held.combine_chunks()
+        encoded = pc.dictionary_encode(held)
         codes = encoded.indices.fill_null(-1) if encoded.indices.null_count else encoded.indices
         return Coded(
             codes.to_numpy(zero_copy_only=False).astype(np.int32, copy=False),
             encoded.dictionary.to_numpy(zero_copy_only=False),
         )
-    codes, names = pd.factorize(values)
+    codes, names = pd.factorize(cells)
     return Coded(codes.astype(np.int32), np.asarray(names, dtype=object))
 
 
 def _labels(tables: Tables, name: str, column: str) -> Int8s:
-    values, dtype = _column(tables, name, column), _category(name, column)
-    if not isinstance(values.dtype, pd.CategoricalDtype) or not values.dtype.categories.equals(dtype.categories):
-        values = values.astype(dtype)
-    return np.asarray(values.array.codes, dtype=np.int8)
+    cells, dtype = _cells(tables, name, column), _category(name, column)
+    if not isinstance(cells.dtype, pd.CategoricalDtype) or not cells.dtype.categories.equals(dtype.categories):
+        cells = pd.Series(cells).astype(dtype).array
+    return np.asarray(cells.codes, dtype=np.int8)
 
 
 @cache
@@ -310,5 +313,13 @@ def _category(name: str, column: str) -> pd.CategoricalDtype:
     return pd.CategoricalDtype(list(TABLES[name][column].allowed))
 
 
-def _flags(values: "pd.Series[Any]") -> Int8s:
-    return np.asarray(values.array.to_numpy(np.int8, na_value=-1))
+def _numbers(cells: Cells) -> Floats:
+    if isinstance(cells, np.ndarray):
+        return np.asarray(cells, dtype=np.float64)
+    return np.asarray(cells.to_numpy(np.float64, na_value=np.nan))
+
+
+def _flags(cells: Cells) -> Int8s:
+    if not isinstance(cells, pd.arrays.BooleanArray):
+        cells = pd.Series(cells).astype("boolean").array
+    return np.asarray(cells.to_numpy(np.int8, na_value=-1))

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -651,9 +651,9 @@ def coerce_table(
     rows: pd.Index,
     notes: Notes,
     *,
-    schools: pd.DataFrame | None = None,
-) -> tuple[pd.DataFrame, dict[str, Coded], list[Problem]]:
-    """Return a frame with exactly the columns and dtypes of `table`, and what could not be read.
+    schools: "Made | None" = None,
+) -> "Made":
+    """Return a table with exactly the columns and dtypes of `table`, and what could not be read.
 
     Parameters
     ----------
@@ -665,19 +665,19 @@ def coerce_table(
         The labels of the rows.
     notes
         Writes the problems down.
-    schools : DataFrame or None
+    schools : Made or None
         The table of schools: with their stages a year of entry (2019级) can be read as a grade.
 
     Examples
     --------
     >>> from dropout_risk.schema import TERMS
     >>> sent = {"term": np.array(["2020-1"]), "start": np.array(["2020年9月1日"]), "end": np.array([44211])}
-    >>> frame, coded, problems = coerce_table(TERMS, sent, pd.RangeIndex(1), Notes("terms", Tables({})))
-    >>> frame.astype(str).to_dict("records"), problems
+    >>> made = coerce_table(TERMS, sent, pd.RangeIndex(1), Notes("terms", Tables({})))
+    >>> made.frame().astype(str).to_dict("records"), made.problems
     ([{'term': '2020-1', 'start': '2020-09-01', 'end': '2021-01-15'}], [])
     """
     columns: dict[str, Typed] = {}
-    coded: dict[str, Coded] = {}
+    known: dict[Any, Any] = {}
     problems: list[Problem] = []
     for column in table.columns:
         if column.name not in sent:
@@ -692,12 +692,21 @@ def coerce_table(
         read = _coerce(cells, column)
         columns[column.name] = read.typed
         if read.coded is not None and column.role == "key":
-            coded[column.name] = read.coded
+            known["texts", column.name] = read.coded
         if read.faults:
             problems += _fault_problems(as_series(cells, rows), read.faults, column=column, notes=notes)
         if column.required and (empty := _empty(read)).any():
             problems += notes.each("missing_value", list(rows[empty]), column=column.name)
-    return _frame(tuple(table.names), list(columns.values()), rows), coded, problems
+    known |= {("cells", name): values for name, values in columns.items()}
+    return Made(cache(partial(_frame, tuple(table.names), list(columns.values()), rows)), known, problems)
+
+
+class Made(NamedTuple):
+    """A table that was read: what makes its frame, what is known of its columns already, and what is wrong with it."""
+
+    frame: Callable[[], pd.DataFrame]
+    known: dict[Any, Any]
+    problems: list[Problem]
 
 
 def _frame(names: tuple[str, ...], columns: Sequence[Typed], rows: pd.Index) -> pd.DataFrame:
@@ -744,9 +753,7 @@ def _fault_problems(raw: pd.Series, faults: Faults, *, column: Column, notes: No
     return problems
 
 
-def _grades_from_entry_years(
-    cells: Cells, sent: Mapping[str, Cells], rows: pd.Index, schools: pd.DataFrame | None
-) -> Cells:
+def _grades_from_entry_years(cells: Cells, sent: Mapping[str, Cells], rows: pd.Index, schools: "Made | None") -> Cells:
     """Replace 2019级(2)班 by the grade, where the term and the stage of the school say which it is."""
     if not isinstance(cells, pa.Array) and cells.dtype != object and not is_text_dtype(cells.dtype):
         return cells
@@ -759,7 +766,7 @@ def _grades_from_entry_years(
     years = terms.str.extract(r"(20\d\d)")[0].astype("float64") - parts.loc[found, "year"].astype("float64") + 1
     base = parts.loc[found, "stage"].map({"小": 0, "初": 6})
     if schools is not None and "school_id" in sent:
-        stages = schools.drop_duplicates("school_id").set_index("school_id")["stage"]
+        stages = schools.frame().drop_duplicates("school_id").set_index("school_id")["stage"]
         by_school = stages.map({"primary": 0, "teaching_point": 0, "junior": 6}).astype("float64")
         base = base.fillna(as_series(sent["school_id"], rows)[found].astype("str").str.strip().map(by_school))
     base = base.mask(base.isna() & years.between(4, 6), 0)  # nobody is in the fourth year of junior school

@@ -67,7 +67,7 @@ def _read(
     row = on_roll.index.get_indexer(X.index)
     if strangers := int((row < 0).sum()):
         raise InputError(
-            f"{strangers} of the students in features are not on roll on {day.date()}; build the features of that day."
+            f"{strangers} of the students in features are not on roll on {day.date()}; build those of that day."
         )
     return _Read(day, X, on_roll, row)
 

@@ -29,9 +29,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum
 
-from dropout_risk.arrays import Coded, keep_texts
 from dropout_risk.coercion import (
     Cells,
+    Made,
     Notes,
     as_series,
     cells_of,
@@ -746,8 +746,7 @@ def _ids_from_id_numbers(students: pd.DataFrame) -> pd.Series | None:
 
 
 def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: pd.DataFrame | None = None) -> Tables:
-    frames: dict[str, pd.DataFrame] = {}
-    coded: dict[str, dict[str, Coded]] = {}
+    made: dict[str, Made] = {}
     sources: dict[str, tuple[Source, ...]] = {}
     problems = list(problems)
     for name, table in TABLES.items():
@@ -763,13 +762,13 @@ def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: 
         )
         columns, rows = _joined(placed)
         notes = Notes(name, Tables({}, sources=sources))
-        frames[name], coded[name], found = coerce_table(table, columns, rows, notes, schools=frames.get("schools"))
-        problems += found
+        made[name] = coerce_table(table, columns, rows, notes, schools=made.get("schools"))
+        problems += made[name].problems
         for piece, first in placed:
             problems += notes.each("too_many_cells", (piece.overlong + first).tolist())
-    tables = Tables(frames, problems=tuple(problems), sources=sources, oracle=oracle)
-    for name, texts in coded.items():
-        keep_texts(tables, name, texts)
+    tables = Tables({}, problems=tuple(problems), sources=sources, oracle=oracle)
+    for name, one in made.items():
+        tables = tables.with_frame(name, one.frame, one.known)
     return tables
 
 
