@@ -38,6 +38,7 @@ LAYERS = [
         "gate_text",
         "id_numbers",
     },
+    {"registers"},
     {"checks", "tables", "attendance", "model", "intervals", "gate"},
     {"validation", "labels", "targets", "card", "precompile", "applicability"},
     {"reference", "explanation", "evaluation", "bundle", "client"},

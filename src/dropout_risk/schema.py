@@ -238,13 +238,16 @@ ATTENDANCE_CODES: dict[str, tuple[str, ...]] = {
 }
 """Daily attendance codes; `N` (not reported) is not `P` (present)."""
 
+REGISTER_HEADERS = ("codes", "逐日考勤")
+"""Headers of the codes of one day after another, from the date of the row on: a register with one line a student."""
+
 ATTENDANCE = Table(
     "attendance", "每日考勤", "Daily attendance",
     (
         _STUDENT_ID,
         Column("date", "date", "日期", "Date", role="key", required=True),
         Column("code", "category", "考勤", "Code", required=True, allowed=ATTENDANCE_CODES,
-               aliases=("考勤代码", "出勤情况")),
+               aliases=("考勤代码", "出勤情况", *REGISTER_HEADERS)),
         _RECORDED_AT,
     ),
     key=("student_id", "date"), event="date", core=False, aliases=("考勤", "考勤表"),
@@ -408,13 +411,15 @@ class Problem:
 class Source:
     """A stretch of rows of one table that came from one file.
 
-    `first` is the index label of the first row, `first_row` its row number in the file.
+    `first` is the index label of the first row, `first_row` its row number in the file; `labels_a_row` is how many
+    labels a row of the file has, which in a register is one for each day.
     """
 
-    file: str
+    file: str | None
     first: int
     count: int
     first_row: int
+    labels_a_row: int = 1
 
 
 Frame = pd.DataFrame | Callable[[], pd.DataFrame]
@@ -530,7 +535,7 @@ class Tables(Mapping[str, pd.DataFrame]):
         """Return the file and the row number of the row with index label `position` in table `name`."""
         for source in self.sources.get(name, ()):
             if source.first <= position < source.first + source.count:
-                return source.file, position - source.first + source.first_row
+                return source.file, (position - source.first) // source.labels_a_row + source.first_row
         return None, position + 1
 
 

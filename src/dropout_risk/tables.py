@@ -14,7 +14,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
@@ -42,7 +42,17 @@ from dropout_risk.coercion import (
     to_text,
 )
 from dropout_risk.errors import SettingsError, TableError
-from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES, Problem, Source, Table, Tables
+from dropout_risk.registers import days_of_lines
+from dropout_risk.schema import (
+    NEVER_READ_HEADERS,
+    REFUSED_HEADERS,
+    REGISTER_HEADERS,
+    TABLES,
+    Problem,
+    Source,
+    Table,
+    Tables,
+)
 from dropout_risk.workbooks import MAX_CELLS, fault_of_workbook
 
 ROSTER = "roster"
@@ -94,6 +104,7 @@ class _Piece:
     length: int
     overlong: NDArray[np.intp]
     """Positions of rows with more cells than the header."""
+    labels_a_row: int = 1
 
 
 # ------------------------------------------------------------------------------------ ways in
@@ -630,6 +641,8 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
         for table in named.keys() - {"terms"}:
             if "term" in TABLES[table].names:
                 named[table].setdefault("term", pa.repeat(term, len(rows)))
+    if name == "attendance" and _is_register([headers[at[0]] for at in places[name].values()]):
+        return [_register(_Piece(name, named[name], rows, *place))], problems
     if name != ROSTER:
         return [_Piece(name, named[name], rows, *place)], problems
     frames = {table: _frame(columns, rows) for table, columns in named.items()}
@@ -646,6 +659,26 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
         columns_of, rows = _columns_and_rows(frame)
         pieces.append(_Piece(table, columns_of, rows, *place))
     return pieces, problems
+
+
+def _is_register(headers: Sequence[str]) -> bool:
+    return any(fold(header) in _folded(REGISTER_HEADERS) for header in headers)
+
+
+def _register(lines: _Piece) -> _Piece:
+    """Return the lines of an attendance register as one row a day; a register without a date stays as it is."""
+    if "date" not in lines.columns:
+        return lines
+    days, labels = days_of_lines(_frame(lines.columns, lines.rows))
+    columns, rows = _columns_and_rows(days)
+    return replace(
+        lines,
+        columns=columns,
+        rows=rows,
+        length=lines.length * labels,
+        overlong=lines.overlong * labels,
+        labels_a_row=labels,
+    )
 
 
 def _frame(columns: Mapping[str, Cells], rows: pd.Index) -> pd.DataFrame:
@@ -756,9 +789,9 @@ def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: 
         firsts = np.cumsum([0, *(piece.length for piece in own)]).tolist()
         placed = list(zip(own, firsts, strict=False))
         sources[name] = tuple(
-            Source(piece.file, first=first, count=piece.length, first_row=piece.first_row)
+            Source(piece.file, first, piece.length, piece.first_row, piece.labels_a_row)
             for piece, first in placed
-            if piece.file is not None
+            if piece.file is not None or piece.labels_a_row > 1
         )
         columns, rows = _joined(placed)
         notes = Notes(name, Tables({}, sources=sources))

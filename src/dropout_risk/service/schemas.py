@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from dropout_risk.descriptions import Lang
 from dropout_risk.explanation import Reason
-from dropout_risk.schema import TABLES, Column, Kind, Table
+from dropout_risk.schema import REGISTER_HEADERS, TABLES, Column, Kind, Table
 from dropout_risk.service.described import WRITTEN
 from dropout_risk.tables import ROSTER, ROSTER_TABLES
 
@@ -39,10 +39,18 @@ def _cell_schema(column: Column) -> dict[str, Any]:
     return {"description": f"{told}{', needed' if column.required else ''}."}
 
 
+_REGISTER = (
+    "逐日考勤 · Daily codes: in place of code, and quicker for large rosters, one line a student with the codes of one "
+    "day after another, from date on, as one text such as PPAP..PUP; a point where a day has no record."
+)
+
+
 def _table_schema(title: str, tables: Sequence[Table]) -> dict[str, Any]:
     """Describe a table; names and ID numbers are left out because nobody needs to send them."""
     columns = {column.name: column for table in tables for column in table.columns if column.role != "identity"}
     cells = {name: _cell_schema(column) for name, column in columns.items()}
+    if "attendance" in {table.name for table in tables}:
+        cells[REGISTER_HEADERS[0]] = {"description": _REGISTER}
     by_column = {name: {"type": "array", "items": cell} for name, cell in cells.items()}
     return {
         "description": title,
