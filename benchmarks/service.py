@@ -1,7 +1,8 @@
 """Measure the service under load, beside a bare app on ready-made features and beside MLflow's own server.
 
-Ours takes raw records (a roster with the daily attendance of a term), checks them, builds the features, scores,
-explains, keeps the run with its line in the audit, and answers with five reasons each. The bare app is what one writes
+Ours takes raw records (a roster with the daily attendance of a term, as a register with one line a student and once
+more as one record a day), checks them, builds the features, scores, explains, keeps the run with its line in the audit,
+and answers with five reasons each. The bare app is what one writes
 in an hour: FastAPI over `Booster.predict(pred_contrib=True)`, on ready-made features. `mlflow models serve` gives
 predictions only, on the same features. All run the same model, with as many processes each, on loopback, one after the
 other; clients share the cores with them. Rosters of 50,000 come as Parquet files. At the end another model is put in
@@ -39,7 +40,8 @@ LIBRARIES = ("fastapi", "uvicorn", "lightgbm", "numba", "sqlalchemy", "mlflow")
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODEL = REPOSITORY / "models" / "demo"
 BARE_MODEL = "BARE_MODEL"
-OURS, BARE, MLFLOW = "ours, from raw records", "bare app, on features", "mlflow models serve, prediction only"
+OURS, OURS_DAILY = "ours, from raw registers", "ours, from a record a day"
+BARE, MLFLOW = "bare app, on features", "mlflow models serve, prediction only"
 JSON = "application/json"
 PATIENCE = 120.0
 """Seconds that a server may take to get ready."""
@@ -81,12 +83,19 @@ def one_student(tables: Any) -> Any:
     return Tables({**dict(tables.items()), **of, "schools": schools})
 
 
-def as_columns(tables: Any) -> Sent:
+def as_register(tables: Any) -> Sent:
+    """Return a roster as columns in JSON, its attendance with one line a student, as the client sends it."""
+    from dropout_risk.registers import lines_of_days
+
+    return as_columns({**tables, "attendance": lines_of_days(tables["attendance"])}, students=students_in(tables))
+
+
+def as_columns(tables: Any, students: int | None = None) -> Sent:
     """Return a roster as columns in JSON."""
     from dropout_risk.client import columns_of
 
     told = {name: columns_of(frame) for name, frame in tables.items() if len(frame)}
-    return Sent(students_in(tables), json.dumps({"tables": told, "lang": "en"}).encode())
+    return Sent(students or students_in(tables), json.dumps({"tables": told, "lang": "en"}).encode())
 
 
 def as_parquet(tables: Any) -> Sent:
@@ -335,6 +344,18 @@ def swap_models(folder: Path, swaps: list[int]) -> Callable[[Callable[[], bool]]
     return swap
 
 
+def on_features(tables: Any) -> dict[str, Sent]:
+    """Return the request of the servers that take features."""
+    ready = as_features(tables)
+    return {BARE: ready, MLFLOW: ready}
+
+
+def asked_of(server: str, sent: dict[str, dict[str, Sent]]) -> list[tuple[str, str, Sent]]:
+    """Return work, label and request of what a server is asked."""
+    labels = (OURS, OURS_DAILY) if server == OURS else (server,)
+    return [(work, label, requests[label]) for work, requests in sent.items() for label in labels if label in requests]
+
+
 # Measuring -------------------------------------------------------------------------------------------
 
 
@@ -349,30 +370,32 @@ def measure(
     log_model(load_bundle(MODEL), tracking_uri=f"sqlite:///{folder}/mlflow.db")
     school = county(500)
     rosters = {"one student": one_student(school), "roster of 500": school}
-    sent = {name: (as_columns(tables), as_features(tables)) for name, tables in rosters.items()}
+    sent = {
+        name: {OURS: as_register(tables), OURS_DAILY: as_columns(tables)} | on_features(tables)
+        for name, tables in rosters.items()
+    }
     if options.full:
         province = county(50_000)
-        sent["roster of 50,000"] = (as_parquet(province), as_features(province))
+        sent["roster of 50,000"] = {OURS_DAILY: as_parquet(province)} | on_features(province)
     found: dict[tuple[str, str], Found] = {}
     risks: dict[str, list[float]] = {}
-    task = progress.add_task("ask", total=3 * len(sent) + 1)
+    task = progress.add_task("ask", total=sum(map(len, sent.values())) + 1)
     for name, make in servers(folder, options.workers).items():
         with started(make) as (server, port):
-            for work, (raw, ready) in sent.items():
-                request = raw if name == OURS else ready
+            for work, label, request in asked_of(name, sent):
                 given = check(port, server, name, request)
                 assert_among(risks.setdefault(work, given), given)
                 many = request.students > 1000
                 asked: dict[str, Any] = {"clients": 2 if many else options.clients}
                 load(port, server.path, request, seconds=1, fewest=2 * options.workers, **asked)
-                found[work, name] = load(
+                found[work, label] = load(
                     port, server.path, request, seconds=options.seconds, fewest=4 if many else FEWEST, **asked
                 )
                 progress.advance(task)
             if name == OURS:
                 swaps: list[int] = []
                 changing = load(
-                    port, server.path, sent["roster of 500"][0], seconds=max(10.0, options.seconds), fewest=FEWEST,
+                    port, server.path, sent["roster of 500"][OURS], seconds=max(10.0, options.seconds), fewest=FEWEST,
                     clients=options.clients, meanwhile=swap_models(folder / "model", swaps),
                 )  # fmt: skip
                 progress.advance(task)

@@ -16,6 +16,12 @@ CODES = st.text("PAU .-_X✓", max_size=12) | st.none()
 FIRST = st.sampled_from(["2020-09-01", "2020年2月28日", "20191230", "soon", None])
 
 
+def spread(lines: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Return the days of lines as a frame, and how many labels a line has."""
+    days, rows, per_line = days_of_lines({name: lines[name].array for name in lines}, lines.index)
+    return pd.DataFrame({name: pd.Series(cells) for name, cells in days.items()}).set_axis(rows), per_line
+
+
 def letter_by_letter(lines: list[tuple[str | None, str | None]]) -> list[tuple[int, str, str]]:
     """Return (line, day, code) of each record in the lines that can be read."""
     found = []
@@ -34,7 +40,7 @@ def test_a_line_is_one_record_a_day(lines: list[tuple[str | None, str | None]]) 
     frame = pd.DataFrame(lines, columns=["date", "code"], dtype=object).assign(
         student_id=[f"s{number}" for number in range(len(lines))]
     )
-    days, per_line = days_of_lines(frame)
+    days, per_line = spread(frame)
     readable = [first not in (None, "soon") and bool(codes) for first, codes in lines]
     line = days.index // per_line
     told = [
@@ -48,7 +54,7 @@ def test_a_line_is_one_record_a_day(lines: list[tuple[str | None, str | None]]) 
 
 @given(st.lists(st.tuples(FIRST, CODES), max_size=8))
 def test_a_line_that_cannot_be_read_stays_one_row(lines: list[tuple[str | None, str | None]]) -> None:
-    days, per_line = days_of_lines(pd.DataFrame(lines, columns=["date", "code"], dtype=object))
+    days, per_line = spread(pd.DataFrame(lines, columns=["date", "code"], dtype=object))
     for number, (first, codes) in enumerate(lines):
         if first in (None, "soon") or not codes:
             rows = days[days.index // per_line == number]
@@ -72,7 +78,7 @@ def test_days_become_lines_and_days_again(records: list[tuple[str, str, str, str
     days = pd.DataFrame(records, columns=["student_id", "date", "code", "recorded_at"], dtype=object)
     days = days.assign(date=pd.to_datetime(days["date"]), recorded_at=pd.to_datetime(days["recorded_at"]))
     lines = lines_of_days(days)
-    again, _ = days_of_lines(lines.rename(columns={"codes": "code"}))
+    again, _ = spread(lines.rename(columns={"codes": "code"}))
 
     def told(frame: pd.DataFrame) -> list[tuple[str, str, str, str]]:
         known = frame["recorded_at"].fillna(frame["date"])
@@ -123,14 +129,14 @@ def test_a_register_as_a_file_is_found_by_its_chinese_header(tmp_path: Path) -> 
 def test_too_many_days_are_refused_before_they_are_spread() -> None:
     lines = pd.DataFrame({"date": ["2020-09-01"] * 200_000, "code": ["P" * 400] + ["P"] * 199_999})
     with pytest.raises(TableError, match="more than 20,000,000 days; send fewer students"):
-        days_of_lines(lines)
+        spread(lines)
 
 
 def test_a_text_longer_than_any_year_is_no_line() -> None:
-    days, _ = days_of_lines(pd.DataFrame({"date": ["2020-09-01"], "code": ["P" * (LONGEST_LINE + 1)]}))
+    days, _ = spread(pd.DataFrame({"date": ["2020-09-01"], "code": ["P" * (LONGEST_LINE + 1)]}))
     assert days["code"].tolist() == ["P" * (LONGEST_LINE + 1)]
 
 
 def test_no_lines_are_no_days() -> None:
-    days, per_line = days_of_lines(pd.DataFrame({"student_id": [], "date": [], "code": []}))
+    days, per_line = spread(pd.DataFrame({"student_id": [], "date": [], "code": []}))
     assert (list(days), len(days), per_line) == (["student_id", "date", "code"], 0, 1)

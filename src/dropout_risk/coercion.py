@@ -521,7 +521,7 @@ def _coerce(cells: Cells, column: Column) -> _Read:
 def _pass_through(cells: Cells, column: Column) -> _Read | None:
     """Return a copy of a column whose type already fits, or None where the values must be read one by one."""
     if isinstance(cells, pa.Array):
-        return _plain_days(cells) if column.kind == "date" else None
+        return _plain_days(_decoded(cells)) if column.kind == "date" else None
     dtype = cells.dtype
     if column.kind == "date" and is_datetime64_any_dtype(dtype):
         days = pd.Series(cells).dt.tz_localize(None).dt.normalize()
@@ -633,8 +633,12 @@ def _missing(column: Column, length: int) -> Typed:
     return np.full(length, np.nan)
 
 
+def _decoded(texts: pa.Array) -> pa.Array:
+    return texts.dictionary_decode() if isinstance(texts, pa.DictionaryArray) else texts
+
+
 def _text(texts: pa.Array) -> Typed:
-    made: Typed = _Texts(texts, dtype=_TEXT)
+    made: Typed = _Texts(_decoded(texts), dtype=_TEXT)
     return made
 
 

@@ -1,10 +1,13 @@
 """Attendance as registers keep it, one line a student: a first day, and one letter for each day from it on."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
-from dropout_risk.coercion import coerce_column
+from dropout_risk.coercion import Cells, as_series, coerce_column
 from dropout_risk.errors import TableError
 from dropout_risk.schema import TABLES
 
@@ -17,20 +20,24 @@ MAX_DAYS = 20_000_000
 _NO_RECORD = " .-_\N{IDEOGRAPHIC SPACE}"
 
 
-def days_of_lines(lines: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+def days_of_lines(lines: Mapping[str, Cells], rows: pd.Index) -> tuple[dict[str, Cells], pd.Index, int]:
     """Return lines of an attendance register as one row a day.
 
     Parameters
     ----------
-    lines : DataFrame
+    lines
         Columns ``date`` (the first day) and ``code`` (one letter a day, school day or not; a blank, a point or a
         stroke where there is no record), and any others, which are said of every day.
+    rows
+        The labels of the lines.
 
     Returns
     -------
-    DataFrame
-        Columns ``date`` and ``code``, and the others; the index label of a day is ``line * labels a line + place``.
-        A line that cannot be read stays one row, with what stands there; one without any record gives none.
+    dict of columns
+        ``date`` and ``code``, and the others. A line that cannot be read stays one row, with what stands there; one
+        without any record gives none.
+    Index
+        The label of each day: ``line * labels a line + place``.
     int
         How many labels a line has.
 
@@ -41,35 +48,62 @@ def days_of_lines(lines: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
     Examples
     --------
-    >>> lines = pd.DataFrame({"student_id": ["a", "b"], "date": "2020-09-01", "code": ["PA.P", "U"]})
-    >>> days, per_line = days_of_lines(lines)
-    >>> days.astype({"date": "str", "code": "str"}).to_dict("list"), list(days.index), per_line
-    ({'student_id': ['a', 'a', 'a', 'b'], 'date': ['2020-09-01', '2020-09-02', '2020-09-04', '2020-09-01'], \
-'code': ['P', 'A', 'P', 'U']}, [0, 1, 3, 4], 4)
+    >>> lines = {"student_id": pa.array(["a", "b"]), "date": np.array(["2020-09-01"] * 2), "code": ["PA.P", "U"]}
+    >>> days, rows, per_line = days_of_lines(lines, pd.RangeIndex(2))
+    >>> days["student_id"].to_pylist(), days["date"].astype("M8[D]").astype(str).tolist(), list(days["code"])
+    (['a', 'a', 'a', 'b'], ['2020-09-01', '2020-09-02', '2020-09-04', '2020-09-01'], ['P', 'A', 'P', 'U'])
+    >>> list(rows), per_line
+    ([0, 1, 3, 4], 4)
     """
-    codes = lines["code"].to_numpy(dtype=object)
+    codes = _objects(lines["code"])
     readable = np.array([isinstance(text, str) and 0 < len(text) <= LONGEST_LINE for text in codes], dtype=bool)
-    starts, faults = coerce_column(lines["date"], TABLES["attendance"]["date"])
-    readable &= starts.notna().to_numpy()
+    first = _first_days(lines["date"])
+    readable &= ~np.isnat(first)
     per_line = max(map(len, codes[readable]), default=1)
-    if per_line * len(lines) > MAX_DAYS:
+    if per_line * len(rows) > MAX_DAYS:
         raise TableError(f"attendance: the register has more than {MAX_DAYS:,} days; send fewer students at a time.")
     letters = sorted({"", *"".join(codes[readable])})
     points = np.array([ord(letter or "\0") for letter in letters], dtype=np.uint32)
-    place_of = np.zeros((len(lines), per_line), dtype=np.int32)
+    place_of = np.zeros((len(rows), per_line), dtype=np.int32)
     place_of[readable] = np.searchsorted(points, _points(codes[readable], per_line))
-    told = ~np.isin(letters, ["", *_NO_RECORD])[place_of]
+    told = np.array([letter not in _NO_RECORD for letter in letters], dtype=bool)[place_of]  # "" is in any text
     told[~readable, 0] = True
     line, day = np.nonzero(told)
-    first = starts.to_numpy("datetime64[D]")
-    date = pd.Series((first[line] + day).astype("datetime64[us]"))
-    code = pd.Series(pd.Categorical.from_codes(place_of[told], pd.Index(letters)))
+    days = {name: _repeated(cells, line) for name, cells in lines.items() if name not in ("date", "code")}
+    date: Cells = (first[line] + day).astype("datetime64[us]")
+    code = _categories(letters, place_of[told])
     if not readable.all():
-        date = date.astype(object).where(readable[line], lines["date"].to_numpy(dtype=object)[line])
-        code = code.astype(object).where(readable[line], codes[line])
-    days = lines.drop(columns=["date", "code"]).take(line)
-    days.index = pd.Index(lines.index.to_numpy()[line] * per_line + day)
-    return days.assign(date=date.array, code=code.array), per_line
+        odd = ~readable[line]
+        date = np.where(odd, _objects(lines["date"])[line], date.astype(object))
+        code = np.where(odd, codes[line], _objects(code))
+    days |= {"date": date, "code": code}
+    return days, pd.Index(rows.to_numpy()[line] * per_line + day), per_line
+
+
+def _repeated(cells: Cells, line: npt.NDArray[np.int64]) -> Cells:
+    """Return the value of each line for each of its days; texts as numbers, which are not compared again."""
+    if not (isinstance(cells, pa.Array) and pa.types.is_large_string(cells.type)):
+        return cells.take(line)
+    encoded = cells.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(encoded.indices.take(pa.array(line)), encoded.dictionary)
+
+
+def _objects(cells: Cells) -> npt.NDArray[np.object_]:
+    return cells.to_numpy(zero_copy_only=False) if isinstance(cells, pa.Array) else np.asarray(cells, dtype=object)
+
+
+def _first_days(cells: Cells) -> npt.NDArray[np.datetime64]:
+    read, _ = coerce_column(as_series(cells, pd.RangeIndex(len(cells))), TABLES["attendance"]["date"])
+    return read.to_numpy("datetime64[D]")
+
+
+def _categories(letters: Sequence[str], places: npt.NDArray[np.int32]) -> Cells:
+    """Return the letters at `places`, as the schema's own category where all can be read: it passes as it is."""
+    read, faults = coerce_column(pd.Series(letters, dtype="str"), TABLES["attendance"]["code"])
+    if faults:
+        return pd.Categorical.from_codes(places.tolist(), pd.Index(letters))
+    labels = read.array.codes[places]
+    return read.array.from_codes(labels, dtype=read.dtype, validate=False)
 
 
 def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:

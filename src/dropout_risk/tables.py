@@ -669,8 +669,7 @@ def _register(lines: _Piece) -> _Piece:
     """Return the lines of an attendance register as one row a day; a register without a date stays as it is."""
     if "date" not in lines.columns:
         return lines
-    days, labels = days_of_lines(_frame(lines.columns, lines.rows))
-    columns, rows = _columns_and_rows(days)
+    columns, rows, labels = days_of_lines(lines.columns, lines.rows)
     return replace(
         lines,
         columns=columns,
