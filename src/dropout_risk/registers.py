@@ -71,10 +71,10 @@ def days_of_lines(lines: Mapping[str, Cells], rows: pd.Index) -> tuple[dict[str,
     line, day = np.nonzero(told)
     days = {name: _repeated(cells, line) for name, cells in lines.items() if name not in ("date", "code")}
     date: Cells = (first[line] + day).astype("datetime64[us]")
-    code = _categories(letters, place_of[told])
+    code: Cells = _categories(letters, place_of[told])
     if not readable.all():
         odd = ~readable[line]
-        date = np.where(odd, _objects(lines["date"])[line], date.astype(object))
+        date = np.where(odd, _objects(lines["date"])[line], _objects(date))
         code = np.where(odd, codes[line], _objects(code))
     days |= {"date": date, "code": code}
     return days, pd.Index(rows.to_numpy()[line] * per_line + day), per_line
