@@ -137,7 +137,7 @@ OPERATIONS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("phase", "usual", "nightly"), [("examples", 1, 1), ("coverage", 1, 1), ("fuzzing", 25, 500)])
+@pytest.mark.parametrize(("phase", "usual", "nightly"), [("examples", 1, 1), ("coverage", 1, 1), ("fuzzing", 200, 500)])
 def test_every_operation_is_as_it_is_described(guarded: tuple[Any, str], phase: str, usual: int, nightly: int) -> None:
     app, token = guarded
     seen = visit(with_key(described(app, phase, nightly if NIGHTLY else usual), token))
@@ -147,7 +147,7 @@ def test_every_operation_is_as_it_is_described(guarded: tuple[Any, str], phase: 
 
 @pytest.mark.slow
 def test_without_a_key_every_operation_says_so_as_it_is_described(guarded: tuple[Any, str]) -> None:
-    seen = visit(described(guarded[0], "fuzzing", 50 if NIGHTLY else 3))
+    seen = visit(described(guarded[0], "fuzzing", 50 if NIGHTLY else 10))
     assert {operation for operation, _ in seen} == OPERATIONS
     open_to_all = {operation for operation, status in seen if status < 300}
     assert open_to_all == {"GET /health/live", "GET /health/ready", "GET /metrics"}
@@ -156,7 +156,7 @@ def test_without_a_key_every_operation_says_so_as_it_is_described(guarded: tuple
 @pytest.mark.slow
 def test_what_the_answers_lead_to_is_there(guarded: tuple[Any, str]) -> None:
     app, token = guarded
-    schema = with_key(described(app, "stateful", 300 if NIGHTLY else 20), token)
+    schema = with_key(described(app, "stateful", 300 if NIGHTLY else 50), token)
     roster = {"tables": as_records(1)}
 
     @schema.hook
@@ -298,7 +298,7 @@ def whole(client: TestClient) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.slow
-@cases(40, 3000)
+@cases(150, 3000)
 @given(plan=st.lists(ROW_DAMAGE, min_size=3, max_size=9), in_columns=st.booleans())
 def test_damage_to_some_students_moves_no_other_score_and_loses_no_row(
     client: TestClient, whole: dict[str, dict[str, Any]], plan: list[Any], in_columns: bool
@@ -359,7 +359,7 @@ def damage_tables(tables: Records, plan: list[tuple[str, str, int, list[Any]]]) 
 
 
 @pytest.mark.slow
-@cases(50, 3000)
+@cases(120, 3000)
 @given(plan=st.lists(TABLE_DAMAGE, min_size=1, max_size=3), as_of=st.none() | st.dates().map(str) | JUNK)
 def test_whatever_happens_to_the_tables_the_answer_is_scores_or_a_problem(
     client: TestClient, plan: list[Any], as_of: Any
@@ -405,7 +405,7 @@ WHOLE_FILES: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WHOLE_FILES)
-@cases(20, 1500)
+@cases(60, 1500)
 @given(splices=SPLICES)
 def test_a_damaged_file_is_scores_or_a_problem(client: TestClient, name: str, splices: Splices) -> None:
     content = splice(WHOLE_FILES[name](), splices)
@@ -413,7 +413,7 @@ def test_a_damaged_file_is_scores_or_a_problem(client: TestClient, name: str, sp
 
 
 @pytest.mark.slow
-@cases(25, 1500)
+@cases(60, 1500)
 @given(part=st.sampled_from(["xl/worksheets/sheet1.xml", "xl/workbook.xml", "xl/styles.xml"]), splices=SPLICES)
 def test_a_workbook_that_is_damaged_inside_is_scores_or_a_problem(
     client: TestClient, part: str, splices: Splices
@@ -425,7 +425,7 @@ def test_a_workbook_that_is_damaged_inside_is_scores_or_a_problem(
 
 
 @pytest.mark.slow
-@cases(40, 2000)
+@cases(120, 2000)
 @given(splices=SPLICES, kind=st.sampled_from(["json", "form"]))
 def test_a_damaged_body_is_scores_or_a_problem(client: TestClient, splices: Splices, kind: str) -> None:
     if kind == "json":
@@ -442,7 +442,7 @@ HEADERS = ("content-type", "accept", "content-encoding", "idempotency-key", "x-p
 
 
 @pytest.mark.slow
-@cases(60, 3000)
+@cases(150, 3000)
 @given(
     headers=st.dictionaries(st.sampled_from(HEADERS), PRINTED, max_size=3),
     kind=st.sampled_from(["", "application/json;", "multipart/form-data; boundary=", "application/json; charset"]),

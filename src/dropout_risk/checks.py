@@ -83,7 +83,7 @@ def _grouped(
     """Return one warning for all rows that are wrong; it shows the first cell of `shown`: a column, or values."""
     if not wrong.any():
         return []
-    rows, cells = list(tables[name].index[wrong]), _shown(tables, name, wrong, shown)
+    rows, cells = tables[name].index[wrong], _shown(tables, name, wrong, shown)
     return Notes(name, tables).grouped(kind, rows, column=column, values=cells, **details)
 
 

@@ -201,7 +201,7 @@ class Notes:
             ))  # fmt: skip
         return problems
 
-    def grouped(self, kind: str, positions: Sequence[int], *, column: str | None = None,
+    def grouped(self, kind: str, positions: Sequence[int] | pd.Index, *, column: str | None = None,
                 values: Iterable[object] | None = None, **details: Any) -> list[Problem]:  # fmt: skip
         """Return one warning for all rows with index labels `positions`, which names the first of them.
 

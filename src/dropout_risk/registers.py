@@ -1,6 +1,7 @@
 """Attendance as registers keep it, one line a student: a first day, and one letter for each day from it on."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -102,8 +103,8 @@ def _categories(letters: Sequence[str], places: npt.NDArray[np.int32]) -> Cells:
     read, faults = coerce_column(pd.Series(letters, dtype="str"), TABLES["attendance"]["code"])
     if faults:
         return pd.Categorical.from_codes(places.tolist(), pd.Index(letters))
-    labels = read.array.codes[places]
-    return read.array.from_codes(labels, dtype=read.dtype, validate=False)
+    category: Any = read.array  # its places are small numbers already: nobody has to look how small
+    return category.from_codes(category.codes[places], dtype=read.dtype, validate=False)
 
 
 def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:

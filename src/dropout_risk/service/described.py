@@ -4,6 +4,7 @@ from typing import Any
 
 from dropout_risk.service import examples
 from dropout_risk.service.problems import MEDIA_TYPE
+from dropout_risk.service.uploads import MAX_FILES
 
 _REF = "#/components/schemas/{model}"
 REF_TEMPLATE = _REF
@@ -42,9 +43,11 @@ def form_schema() -> dict[str, Any]:
     file = {
         "type": "array",
         "items": {"type": "string", "format": "binary"},
+        "maxItems": MAX_FILES,
         "description": "A roster (花名册) or the tables, as .csv, .xlsx, .xls or .parquet, by their own names.",
     }
-    return {"type": "object", "properties": {"file": file, **_SETTINGS}, "required": ["file"]}
+    properties = {"file": file, **_SETTINGS}
+    return {"type": "object", "properties": properties, "required": ["file"], "additionalProperties": False}
 
 
 def settings_in_address() -> list[dict[str, Any]]:
