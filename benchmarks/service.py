@@ -259,9 +259,9 @@ class Found:
     wall: float = 0.0
 
     @property
-    def rate(self) -> float:
-        """Students per second."""
-        return self.students * len(self.seconds) / self.wall
+    def per_second(self) -> float:
+        """Requests per second: ratios go by them, since rows that get no score are no features."""
+        return len(self.seconds) / self.wall
 
     def quantile(self, share: float) -> float:
         """Milliseconds within which this share of the requests was answered."""
@@ -406,7 +406,7 @@ def table(found: dict[tuple[str, str], Found], options: argparse.Namespace) -> T
     """Return the table, ratios first."""
     result = Table(
         title=f"requests under load ({MODEL.relative_to(REPOSITORY)})",
-        caption=f"ratio: students per second divided by those of the {BARE}; {options.workers} processes each, "
+        caption=f"ratio: requests per second divided by those of the {BARE}; {options.workers} processes each, "
         f"{options.seconds:g} s and at least {FEWEST} requests a measurement, on loopback",
     )
     for column in ("work", "server"):
@@ -417,8 +417,9 @@ def table(found: dict[tuple[str, str], Found], options: argparse.Namespace) -> T
     for (work, name), one in found.items():
         p50, p99 = one.quantile(0.5), one.quantile(0.99)
         result.add_row(
-            work, name, f"×{one.rate / found[work, BARE].rate:.2f}", f"{p99 / p50:.1f}", f"{p50:,.1f}", f"{p99:,.1f}",
-            f"{len(one.seconds) / one.wall:,.1f}", f"{one.rate:,.0f}", str(one.clients), str(len(one.seconds)),
+            work, name, f"×{one.per_second / found[work, BARE].per_second:.2f}", f"{p99 / p50:.1f}", f"{p50:,.1f}",
+            f"{p99:,.1f}",
+            f"{one.per_second:,.1f}", f"{one.students * one.per_second:,.0f}", str(one.clients), str(len(one.seconds)),
             str(len(one.failed)),
         )  # fmt: skip
     return result
