@@ -55,7 +55,7 @@ class Base(DeclarativeBase):
 
     def values(self) -> dict[str, Any]:
         """Return what the row says, by column."""
-        return {name: getattr(self, name) for name in self.__table__.columns.keys()}  # noqa: SIM118
+        return {column.key: getattr(self, column.key) for column in self.__table__.columns}
 
 
 class Secret(Base):
