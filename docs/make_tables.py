@@ -15,9 +15,9 @@ Columns are found by their name, their Chinese or English label, or an alias; ot
 warning. `recorded_at` is the day on which a fact became known; without it a fact counts as known on its own day.
 Identity and audit columns are never features. A column about religion is refused.
 
-Attendance may also come as a register, one line a student: under `codes` (逐日考勤) in place of `code` stand the codes of
-one day after another as one text, from the day under `date` on, school days or not, such as `PPAPP..PPUP`; a point, a
-blank or a stroke is a day without record. It has a tenth of the bytes.
+Attendance may also come as a register, one line a student: under `codes` (逐日考勤) in place of `code` stand the codes
+of one day after another as one text, from the day under `date` on, school days or not, such as `PPAPP..PPUP`; a
+point, a blank or a stroke is a day without record. It has a tenth of the bytes.
 """
 
 
