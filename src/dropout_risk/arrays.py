@@ -4,8 +4,8 @@ What is done on every request is done on these: an operation on a small array co
 a column of a frame costs a hundred. Each array is made once for a table, in the order of its rows, and never changed.
 """
 
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -26,13 +26,20 @@ Texts = npt.NDArray[np.object_]
 Cells = Any
 """A column as pandas or numpy holds it."""
 
-T = TypeVar("T", bound=np.generic)
+Get = Callable[[Tables, str], Any]
+"""Gives an array of a table."""
+
+T = TypeVar("T")
+N = TypeVar("N", bound=np.generic)
 
 NO_DAY = int(np.iinfo(np.int64).min)
 """Stands for a day that is not known."""
 
-_KINDS = ("texts", "labels", "days", "numbers", "flags")
-"""The functions below, under whose names arrays are kept."""
+ROWS, COLUMNS = ("row_labels", ""), ("columns", "")
+"""Under which the labels of the rows and the names of the columns are kept; whoever reads a table knows them."""
+
+_KEYED, _BEFORE = ("keyed", ""), ("before", "")
+"""Under which it is kept whether the key is unique, and how to get an array from the table that this one came from."""
 
 
 class Coded(NamedTuple):
@@ -58,7 +65,7 @@ def texts(tables: Tables, name: str, column: str) -> Coded:
     >>> texts(Tables({"terms": pd.DataFrame({"term": ["b", None, "a", "b"]})}), "terms", "term")
     Coded(codes=array([ 0, -1,  1,  0], dtype=int32), names=array(['b', 'a'], dtype=object))
     """
-    return tables.derived_of(name, ("texts", column), lambda: _coded(_cells(tables, name, column)))
+    return _array(texts, tables, name, column, _coded)
 
 
 def labels(tables: Tables, name: str, column: str) -> Int8s:
@@ -69,7 +76,7 @@ def labels(tables: Tables, name: str, column: str) -> Int8s:
     >>> labels(Tables({"attendance": pd.DataFrame({"code": ["P", None, "U"]})}), "attendance", "code").tolist()
     [2, -1, 8]
     """
-    return tables.derived_of(name, ("labels", column), lambda: _labels(tables, name, column))
+    return _array(labels, tables, name, column, partial(_labels, _category(name, column)))
 
 
 def days(tables: Tables, name: str, column: str) -> Int64s:
@@ -81,16 +88,12 @@ def days(tables: Tables, name: str, column: str) -> Int64s:
     >>> days(Tables({"terms": frame}), "terms", "start").tolist() == [2, NO_DAY]
     True
     """
-    return tables.derived_of(
-        name,
-        ("days", column),
-        lambda: np.asarray(_cells(tables, name, column)).astype("datetime64[D]").view(np.int64),
-    )
+    return _array(days, tables, name, column, lambda dates: np.asarray(dates).astype("datetime64[D]").view(np.int64))
 
 
 def numbers(tables: Tables, name: str, column: str) -> Floats:
     """Return a column of numbers, NaN where one is missing."""
-    return tables.derived_of(name, ("numbers", column), lambda: _numbers(_cells(tables, name, column)))
+    return _array(numbers, tables, name, column, _numbers)
 
 
 def flags(tables: Tables, name: str, column: str) -> Int8s:
@@ -102,7 +105,23 @@ def flags(tables: Tables, name: str, column: str) -> Int8s:
     >>> flags(Tables({"enrolments": frame}), "enrolments", "boarding").tolist()
     [1, -1, 0]
     """
-    return tables.derived_of(name, ("flags", column), lambda: _flags(_cells(tables, name, column)))
+    return _array(flags, tables, name, column, _flags)
+
+
+def row_labels(tables: Tables, name: str) -> pd.Index:
+    """Return the index labels of a table's frame, none where there is no such table.
+
+    Examples
+    --------
+    >>> row_labels(Tables({"terms": pd.DataFrame({"term": ["2020-1"]}, index=[7])}), "terms").tolist()
+    [7]
+    """
+    return _kept(ROWS, tables, name, row_labels, lambda: tables.get_frame(name).index)
+
+
+def columns_of(tables: Tables, name: str) -> frozenset[str]:
+    """Return the names of a table's columns."""
+    return tables.derived_of(name, COLUMNS, lambda: frozenset(tables.get_frame(name).columns))
 
 
 def matched(one: Coded, other: Coded) -> Int32s:
@@ -124,7 +143,7 @@ def places(names: Iterable[str], among: Iterable[str]) -> Int32s:
     return np.array([place.get(name, -1) for name in names], dtype=np.int32)
 
 
-def spread(coded: Coded, values: npt.NDArray[T], missing: Any = -1) -> npt.NDArray[T]:
+def spread(coded: Coded, values: npt.NDArray[N], missing: Any = -1) -> npt.NDArray[N]:
     """Return for each row the one of `values`, one for each name, that belongs to its text.
 
     Examples
@@ -204,6 +223,22 @@ def repeats(keys: Int64s) -> Bools:
     return np.asarray(np.bincount(keys)[keys] > 1)
 
 
+def is_keyed(tables: Tables, name: str) -> bool:
+    """Return whether no two rows of a table have the same key.
+
+    Examples
+    --------
+    >>> is_keyed(Tables({"terms": pd.DataFrame({"term": ["a", "b", "a"]})}), "terms")
+    False
+    """
+    return tables.derived_of(name, _KEYED, lambda: not repeated_keys(tables, name).any())
+
+
+def repeated_keys(tables: Tables, name: str) -> Bools:
+    """Return which rows of a table share their key with another."""
+    return repeats(row_keys(tables, name, TABLES[name].key))
+
+
 def as_days(dates: pd.DatetimeIndex) -> Int64s:
     """Return dates as days since 1970."""
     return dates.to_numpy("datetime64[D]").view(np.int64)
@@ -250,23 +285,44 @@ _EPOCH = pd.Timestamp("1970-01-01")
 
 
 def take_rows(tables: Tables, name: str, rows: npt.NDArray[np.intp]) -> Tables:
-    """Return the tables with only the rows of `name` that stand at these positions; their arrays are taken along."""
-    taken = {key: _taken(value, rows) for key, value in _arrays(tables, name).items()}
-    return tables.with_frame(name, lambda: tables[name].take(rows), taken)
+    """Return the tables with only the rows of `name` that stand at these positions; arrays are taken when needed."""
+
+    def before(get: Get) -> Any:
+        return _taken(get(tables, name), rows)
+
+    known: dict[object, Any] = {_BEFORE: before, COLUMNS: columns_of(tables, name)}
+    if tables.known_of(name).get(_KEYED):
+        known[_KEYED] = True
+    return tables.with_frame(name, lambda: tables[name].take(rows), known)
 
 
 def with_dates(tables: Tables, name: str, column: str, values: Int64s) -> Tables:
-    """Return the tables with other dates in one column of `name`; the arrays of the other columns are taken along."""
-    arrays = {**_arrays(tables, name), ("days", column): values}
-    return tables.with_frame(name, lambda: tables[name].assign(**{column: as_dates(values)}), arrays)
+    """Return the tables with other dates in one column of `name`; the arrays of the other columns stay."""
 
+    def before(get: Get) -> Any:
+        return get(tables, name)
 
-def _arrays(tables: Tables, name: str) -> dict[Any, Any]:
-    return {key: value for key, value in tables.known_of(name).items() if key[0] in _KINDS}
+    known: dict[object, Any] = {_BEFORE: before, COLUMNS: columns_of(tables, name), ("days", column): values}
+    if _KEYED in tables.known_of(name) and column not in TABLES[name].key:
+        known[_KEYED] = is_keyed(tables, name)
+    return tables.with_frame(name, lambda: tables[name].assign(**{column: as_dates(values)}), known)
 
 
 def _taken(value: Any, rows: npt.NDArray[np.intp]) -> Any:
     return Coded(value.codes[rows], value.names) if isinstance(value, Coded) else value[rows]
+
+
+def _array(array_of: Callable[..., T], tables: Tables, name: str, column: str, make: Callable[[Cells], T]) -> T:
+    """Return the array that `make` gives of a column, worked out once under the name of the function `array_of`."""
+    key, get = (array_of.__name__, column), partial(array_of, column=column)
+    return _kept(key, tables, name, get, lambda: make(_cells(tables, name, column)))
+
+
+def _kept(key: tuple[str, str], tables: Tables, name: str, get: Get, make: Callable[[], T]) -> T:
+    """Return what is made once: from what `get` gives of the table that this one came from, else by `make`."""
+    before = tables.known_of(name).get(_BEFORE)
+    kept: T = tables.derived_of(name, key, make if before is None else partial(before, get))
+    return kept
 
 
 def _cells(tables: Tables, name: str, column: str) -> Cells:
@@ -301,8 +357,7 @@ def _coded(cells: Cells) -> Coded:
     return Coded(codes.astype(np.int32), np.asarray(names, dtype=object))
 
 
-def _labels(tables: Tables, name: str, column: str) -> Int8s:
-    cells, dtype = _cells(tables, name, column), _category(name, column)
+def _labels(dtype: pd.CategoricalDtype, cells: Cells) -> Int8s:
     if not isinstance(cells.dtype, pd.CategoricalDtype) or not cells.dtype.categories.equals(dtype.categories):
         cells = pd.Series(cells).astype(dtype).array
     return np.asarray(cells.codes, dtype=np.int8)

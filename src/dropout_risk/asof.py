@@ -26,12 +26,13 @@ from dropout_risk.arrays import (
     days,
     first_rows,
     flags,
+    is_keyed,
     labels,
     matched,
     numbers,
     places,
-    repeats,
-    row_keys,
+    repeated_keys,
+    row_labels,
     spread,
     take_rows,
     texts,
@@ -158,7 +159,7 @@ def event_dates(tables: Tables, name: str) -> pd.Series:
 def _event_days(tables: Tables, name: str) -> Int64s:
     table = TABLES[name]
     if table.event is None:
-        return np.full(len(tables[name]), NO_DAY)
+        return np.full(len(row_labels(tables, name)), NO_DAY)
     happened = days(tables, name, table.event)
     unknown = happened == NO_DAY
     if not table.event_fallback or not unknown.any():
@@ -220,9 +221,9 @@ def _known(tables: Tables, name: str, day: int) -> Tables:
 
 
 def _without_rivals(tables: Tables, name: str) -> Tables:
-    repeated = repeats(row_keys(tables, name, TABLES[name].key))
-    if not repeated.any():
+    if is_keyed(tables, name):
         return tables
+    repeated = repeated_keys(tables, name)
     frame = tables[name]
     rivals = frame[repeated].set_axis(np.flatnonzero(repeated))
     lost = np.setdiff1d(rivals.index, latest_records(rivals, TABLES[name].key).index)

@@ -20,15 +20,17 @@ from dropout_risk.arrays import (
     Int32s,
     Int64s,
     Texts,
+    columns_of,
     days,
     first_rows,
     flags,
+    is_keyed,
     labels,
     matched,
     numbers,
     places,
-    repeats,
-    row_keys,
+    repeated_keys,
+    row_labels,
     spread,
     texts,
 )
@@ -66,7 +68,7 @@ def _each(
     """Return one error for each row that is wrong; it shows the cell of the column `shown`."""
     if not wrong.any():
         return []
-    rows, cells = list(tables[name].index[wrong]), _shown(tables, name, wrong, shown)
+    rows, cells = list(row_labels(tables, name)[wrong]), _shown(tables, name, wrong, shown)
     return Notes(name, tables).each(kind, rows, column=column, values=cells)
 
 
@@ -83,7 +85,7 @@ def _grouped(
     """Return one warning for all rows that are wrong; it shows the first cell of `shown`: a column, or values."""
     if not wrong.any():
         return []
-    rows, cells = tables[name].index[wrong], _shown(tables, name, wrong, shown)
+    rows, cells = row_labels(tables, name)[wrong], _shown(tables, name, wrong, shown)
     return Notes(name, tables).grouped(kind, rows, column=column, values=cells, **details)
 
 
@@ -106,7 +108,7 @@ def _required_values(tables: Tables) -> list[Problem]:
                 continue
             missing = _missing(tables, name, column)
             if missing.any():
-                empty = tables[name].index[missing]
+                empty = row_labels(tables, name)[missing]
                 rows = [position for position in empty if (name, column.name, position) not in told]
                 problems += Notes(name, tables).each("missing_value", rows, column=column.name)
     return problems
@@ -130,9 +132,8 @@ def _missing(tables: Tables, name: str, column: Column) -> Bools:
 def _duplicates(tables: Tables) -> list[Problem]:
     problems = []
     for name in tables:
-        rivals = repeats(row_keys(tables, name, TABLES[name].key))
-        if rivals.any():
-            problems += _duplicates_among(tables, name, rivals)
+        if not is_keyed(tables, name):
+            problems += _duplicates_among(tables, name, repeated_keys(tables, name))
     return problems
 
 
@@ -223,7 +224,7 @@ def _id_numbers(tables: Tables) -> list[Problem]:
 def _damaged_together(number: Coded, fault: Int8s, tables: Tables) -> Int8s:
     """Where most numbers of a file are damaged, count those in whose case the check digit fits by chance."""
     starts = [source.first for source in tables.sources.get("students", ())]
-    file = np.searchsorted(starts, tables["students"].index, side="right")
+    file = np.searchsorted(starts, row_labels(tables, "students"), side="right")
     written = number.codes >= 0
     mostly = np.bincount(file[fault == DAMAGED], minlength=len(starts) + 1) > np.bincount(file[written]) / 2
     rounded = spread(number, np.array([looks_rounded(name) for name in number.names], dtype=bool), False)
@@ -246,9 +247,9 @@ def references(tables: Tables, left: Mapping[str, Bools] | None = None) -> list[
     left = left or {}
     known = {column: _names(tables, name, column, left) for column, name in _TARGETS.items() if name in tables}
     problems = []
-    for name, frame in tables.items():
+    for name in tables:
         for column, names in known.items():
-            if column not in frame or name == _TARGETS[column] or not names:
+            if name == _TARGETS[column] or not names or column not in columns_of(tables, name):
                 continue
             ids = texts(tables, name, column)
             if names.issuperset(ids.names):

@@ -22,7 +22,7 @@ from pandas.api.internals import create_dataframe_from_blocks  # type: ignore[im
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 from pandas.api.types import is_string_dtype as is_text_dtype
 
-from dropout_risk.arrays import Coded
+from dropout_risk.arrays import COLUMNS, ROWS, Coded
 from dropout_risk.schema import DTYPES, Column, Level, Problem, Table, Tables
 
 # fmt: off
@@ -702,6 +702,7 @@ def coerce_table(
         if column.required and (empty := _empty(read)).any():
             problems += notes.each("missing_value", list(rows[empty]), column=column.name)
     known |= {("cells", name): values for name, values in columns.items()}
+    known |= {ROWS: rows, COLUMNS: frozenset(columns)}
     return Made(cache(partial(_frame, tuple(table.names), list(columns.values()), rows)), known, problems)
 
 

@@ -469,6 +469,9 @@ class Tables(Mapping[str, pd.DataFrame]):
             frame = self._frames[name] = frame()
         return frame
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._frames  # without making the frame
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._frames)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from dropout_risk.arrays import take_rows
+from dropout_risk.arrays import columns_of, row_labels, take_rows
 from dropout_risk.checks import CHECKS, Bools, references
 from dropout_risk.coercion import Notes
 from dropout_risk.errors import TableError
@@ -143,7 +143,7 @@ def validate(tables: Tables) -> Report:
             problem.file or "", problem.row or 0,
         )
     )  # fmt: skip
-    return Report(tuple(problems), {name: len(tables[name]) for name in TABLES if name in tables})
+    return Report(tuple(problems), {name: len(row_labels(tables, name)) for name in TABLES if name in tables})
 
 
 def usable(tables: Tables, report: Report) -> tuple[Tables, pd.DataFrame]:
@@ -207,8 +207,8 @@ def _without_rows(tables: Tables, left: Mapping[str, Bools], errors: Iterable[Pr
         positions.setdefault(problem.table, []).append(int(problem.position or 0))
     still = dict(left)
     for name, refused in positions.items():
-        rows = left[name].copy() if name in left else np.ones(len(tables[name]), dtype=bool)
-        found = tables[name].index.get_indexer_for(pd.Index(refused))
+        rows = left[name].copy() if name in left else np.ones(len(row_labels(tables, name)), dtype=bool)
+        found = row_labels(tables, name).get_indexer_for(pd.Index(refused))
         rows[found[found >= 0]] = False
         still[name] = rows
     return still
@@ -265,18 +265,19 @@ def _complete(tables: Tables) -> tuple[Tables, list[Problem]]:
     """Return the tables that have rows and all columns, and what is wrong with the others."""
     complete, problems = [], []
     for name, table in TABLES.items():
-        notes, frame = Notes(name, tables), tables.get(name)
-        if table.core and (frame is None or frame.empty):
+        notes, there = Notes(name, tables), len(row_labels(tables, name)) > 0
+        if table.core and not there:
             problems.append(notes.whole("missing_table", name=name, zh=table.zh))
-        if frame is None:
+        if name not in tables:
             continue
-        missing = [column for column in table.columns if column.name not in frame]
+        missing = [column for column in table.columns if column.name not in columns_of(tables, name)]
         for column in missing:
             problems.append(notes.whole("missing_column", column=column.name, name=column.name, zh=column.zh))
-        if len(frame) and not missing:
+        if there and not missing:
             complete.append(name)
     return tables.without(*(name for name in tables if name not in complete)), problems
 
 
 def _is_still_there(problem: Problem, tables: Tables) -> bool:
-    return problem.position is None or (problem.table in tables and problem.position in tables[problem.table].index)
+    table, position = problem.table, problem.position
+    return position is None or (table in tables and position in row_labels(tables, table))

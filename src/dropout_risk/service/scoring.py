@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 
 from dropout_risk.access import Reach
 from dropout_risk.applicability import Limits, check_day
-from dropout_risk.arrays import first_rows, texts
+from dropout_risk.arrays import first_rows, row_labels, texts
 from dropout_risk.asof import Terms, rows_in_term, to_day
 from dropout_risk.bundle import Bundle
 from dropout_risk.county import County, check_county, newest_day, refuse
@@ -359,7 +359,7 @@ def reference_of(bundle: Bundle) -> Reference | None:
 
 def _completed(tables: Tables, reference: Reference | None) -> Tables:
     """Return the tables with the county's schools and terms where they come without: a register export has neither."""
-    lacking = [name for name in ("schools", "terms") if tables.get_frame(name).empty]
+    lacking = [name for name in ("schools", "terms") if not len(row_labels(tables, name))]
     if reference is None or not lacking:
         return tables
     known = reference.tables()
@@ -393,7 +393,7 @@ def outside(county: County, day: pd.Timestamp, reach: Reach, reference: Referenc
     told, known = _counties(tables), {} if reference is None else reference.schools
     faults = [_fault_of(name, told.get(name), known.get(name), reach) for name in school.names]
     fault = np.array([*faults, "outside_scope"], dtype=object)[school.codes[rows]]
-    position = tables.get_frame("enrolments").index
+    position = row_labels(tables, "enrolments")
     return [
         _refused(county, row, kind)
         for kind in ("outside_scope", "other_county")
