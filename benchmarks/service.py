@@ -268,15 +268,20 @@ class Found:
         return 1e3 * float(np.quantile(self.seconds, share))
 
 
-def ask(line: http.client.HTTPConnection, path: str, sent: Sent) -> tuple[int, bytes]:
-    """Send a request and read the whole answer; 0 where there is none."""
+def ask(port: int, path: str, sent: Sent) -> tuple[int, bytes]:
+    """Send a request and read the whole answer; 0 where there is none.
+
+    Each comes on a connection of its own, as from schools: with few that are kept all may hang on one process.
+    """
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         line.request("POST", path, sent.body, {"content-type": sent.kind})
         answer = line.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException):
-        line.close()
         return 0, b""
+    finally:
+        line.close()
 
 
 def load(
@@ -287,14 +292,12 @@ def load(
     end = [time.perf_counter() + seconds]
 
     def client(_: int) -> None:
-        line = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
         while time.perf_counter() < end[0] or len(found.seconds) + len(found.failed) < fewest:
             begun = time.perf_counter()
-            status, _ = ask(line, path, sent)
+            status, _ = ask(port, path, sent)
             taken = time.perf_counter() - begun
             with lock:
                 (found.seconds if status == 200 else found.failed).append(taken if status == 200 else status)
-        line.close()
 
     begun = time.perf_counter()
     with ThreadPoolExecutor(clients + 1) as threads:
@@ -310,9 +313,7 @@ def load(
 
 def check(port: int, server: Server, name: str, sent: Sent) -> list[float]:
     """Ask once, and return the risks."""
-    line = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
-    status, body = ask(line, server.path, sent)
-    line.close()
+    status, body = ask(port, server.path, sent)
     if status != 200:
         raise SystemExit(f"{name} answers {status}: {body[:500]!r}")
     told = json.loads(body)

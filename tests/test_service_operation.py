@@ -41,7 +41,7 @@ from dropout_risk.service import runs
 from dropout_risk.service.app import create_app
 from dropout_risk.service.logs import JsonLines
 from dropout_risk.service.settings import Settings
-from dropout_risk.service.waiting import BusyError, Line
+from dropout_risk.service.waiting import LARGE, PROCESSES, BusyError, Line, own_cores
 from dropout_risk.store import runs as kept
 from dropout_risk.store.audit import verify
 from dropout_risk.store.database import Database
@@ -119,6 +119,31 @@ def test_who_waits_too_long_is_sent_away_and_nothing_was_run() -> None:
 
     anyio.run(main)
     assert not ran
+
+
+def test_a_school_does_not_wait_for_a_large_roster_and_large_ones_wait_for_each_other() -> None:
+    line, go_on, ran = Line(1, max_waiting=5, max_seconds=30), threading.Event(), []
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(line.run, partial(go_on.wait, 20), size=LARGE))
+            await anyio.sleep(0.05)
+            tasks.start_soon(partial(line.run, partial(ran.append, "large"), size=LARGE))
+            await line.run(partial(ran.append, "school"), size=LARGE - 1)
+            assert (ran, line.waiting) == (["school"], 1)
+            go_on.set()
+
+    anyio.run(main)
+    assert ran == ["school", "large"]
+
+
+@pytest.mark.parametrize(("told", "cores"), [(None, 8), ("2", 4), ("3", 2), ("64", 1), ("0", 8), ("many", 8)])
+def test_processes_share_the_cores(monkeypatch: pytest.MonkeyPatch, told: str | None, cores: int) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.delenv(PROCESSES, raising=False)
+    if told is not None:
+        monkeypatch.setenv(PROCESSES, told)
+    assert own_cores() == cores
 
 
 class Held:

@@ -156,10 +156,12 @@ def serve(
 
         from dropout_risk.service.logs import write_json_lines
         from dropout_risk.service.settings import PREFIX, load_settings
+        from dropout_risk.service.waiting import PROCESSES
     except ImportError as error:
         raise MissingExtraError.of(error.name or "fastapi", "serve") from error
     given = {"model": model, "tracking_uri": tracking_uri, "access": "local" if no_keys else None}
     os.environ.update({PREFIX + name.upper(): value for name, value in given.items() if value})
+    os.environ[PROCESSES] = str(workers)
     # Python's own clearing up says on standard error what a process that was told to stop has left; it is no JSON.
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     load_settings()  # what is wrong with them is told here, and not by each process

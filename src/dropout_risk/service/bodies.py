@@ -30,6 +30,11 @@ class Body:
     files: Mapping[str, bytes] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """How many bytes were sent."""
+        return len(self.json or b"") + sum(map(len, self.files.values()))
+
     @cached_property
     def digest(self) -> str:
         """The sha256 of what was sent: the same for the same files, however the form is divided."""

@@ -1,4 +1,8 @@
-"""A bounded line before the cores: who finds it full is told at once when to come again."""
+"""A bounded line before the cores: who finds it full is told at once when to come again.
+
+A process runs as many requests at a time as it has cores to itself: threads that take turns in one interpreter only
+cost time. One large request may run beside them, so that a school need not wait for the roster of a county.
+"""
 
 import os
 import time
@@ -11,6 +15,24 @@ from anyio import CapacityLimiter, fail_after, to_thread
 from dropout_risk.errors import DropoutRiskError
 
 T = TypeVar("T")
+
+PROCESSES = "WEB_CONCURRENCY"
+"""The environment variable that says how many processes share the cores, as uvicorn and gunicorn read it."""
+
+LARGE = 5_000_000
+"""Bytes from which on a request is a large one: about that of 3,000 students with a term of attendance and marks."""
+
+
+def own_cores() -> int:
+    """Return how many cores a process has to itself, at least one.
+
+    Examples
+    --------
+    >>> own_cores() <= (os.cpu_count() or 1)
+    True
+    """
+    told = os.environ.get(PROCESSES, "")
+    return max(1, (os.cpu_count() or 1) // max(1, int(told) if told.isdecimal() else 1))
 
 
 class BusyError(DropoutRiskError):
@@ -30,7 +52,7 @@ class Line:
     Parameters
     ----------
     cores
-        How many run at a time; None: as many as there are.
+        How many run at a time, beside a large one; None: `own_cores`.
     max_waiting
         How many may wait.
     max_seconds
@@ -47,8 +69,8 @@ class Line:
         max_seconds: float,
         when_full: Callable[[], None] = lambda: None,
     ) -> None:
-        cores = cores or os.cpu_count() or 1
-        self._limiter = CapacityLimiter(cores)
+        cores = cores or own_cores()
+        self._cores, self._core_of_large = CapacityLimiter(cores), CapacityLimiter(1)
         self._places, self._taken = cores + max_waiting, 0
         self._max_seconds, self._when_full = max_seconds, when_full
         self._typical = 1.0
@@ -56,23 +78,25 @@ class Line:
     @property
     def waiting(self) -> int:
         """How many wait now."""
-        return self._limiter.statistics().tasks_waiting
+        return sum(cores.statistics().tasks_waiting for cores in (self._cores, self._core_of_large))
 
-    async def run(self, function: Callable[[], T]) -> T:
-        """Run `function` in a thread when its turn comes.
+    async def run(self, function: Callable[[], T], *, size: int = 0) -> T:
+        """Run `function`, which works on a request of `size` bytes, in a thread when its turn comes.
 
         Raises
         ------
         BusyError
             If the turn does not come in time. `function` has not been run then.
         """
-        async with self._turn():
+        is_large = size >= LARGE
+        async with self._turn(self._core_of_large if is_large else self._cores):
             started = time.perf_counter()
             try:
                 # The thread is not given up when the client goes: what it has begun to keep it keeps whole.
                 return await to_thread.run_sync(function)
             finally:
-                self._typical += 0.1 * (time.perf_counter() - started - self._typical)
+                if not is_large:
+                    self._typical += 0.1 * (time.perf_counter() - started - self._typical)
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -92,18 +116,18 @@ class Line:
             self._taken -= 1
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _turn(self, cores: CapacityLimiter) -> AsyncIterator[None]:
         try:
             with fail_after(self._max_seconds):
-                await self._limiter.acquire()
+                await cores.acquire()
         except TimeoutError:
             raise self._busy() from None
         try:
             yield
         finally:
-            self._limiter.release()
+            cores.release()
 
     def _busy(self) -> BusyError:
         """Count a request that is sent away, and say in how many seconds the line is likely to have moved on."""
         self._when_full()
-        return BusyError(max(1, round(self._typical * (self.waiting + 1) / self._limiter.total_tokens)))
+        return BusyError(max(1, round(self._typical * (self.waiting + 1) / self._cores.total_tokens)))

@@ -76,5 +76,5 @@ async def score(
         raise SettingsError("An Idempotency-Key is a text of 1 to 100 characters that can be printed.")
     loaded = state.models.require()
     return await state.line.run(
-        partial(score_and_answer, state, caller, loaded, body, wanted=wanted, key=idempotency_key)
+        partial(score_and_answer, state, caller, loaded, body, wanted=wanted, key=idempotency_key), size=body.size
     )

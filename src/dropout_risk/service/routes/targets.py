@@ -40,7 +40,7 @@ async def targets(request: Request, caller: Annotated[Caller, allowed("list")], 
     """
     state = state_of(request)
     loaded = state.models.require()
-    return await state.line.run(lambda: _list(state, caller, loaded, body))
+    return await state.line.run(lambda: _list(state, caller, loaded, body), size=len(body))
 
 
 def _list(state: State, caller: Caller, loaded: Loaded, body: bytes) -> Response:
