@@ -4,8 +4,10 @@ This is the only module that decides what may be seen. It cuts before any join: 
 had happened *and* had been recorded by the as-of date (`recorded_at`, the knowledge date, rules).
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -116,7 +118,7 @@ class Terms:
 
     def at(self, as_of: str | date | pd.Timestamp) -> str:
         """Return the term that is running on `as_of`, or the last one before it."""
-        position = int(self.starts.searchsorted(to_day(as_of), side="right")) - 1
+        position = bisect_right(self._starts, to_day(as_of)) - 1
         if position < 0:
             raise SettingsError(
                 f"The as-of date {to_day(as_of).date()} lies before the first term, which starts on "
@@ -126,11 +128,19 @@ class Terms:
 
     def start(self, term: str) -> pd.Timestamp:
         """Return the first day of `term`."""
-        return self.starts[self.names.index(term)]
+        return self._starts[self.names.index(term)]
 
     def end(self, term: str) -> pd.Timestamp:
         """Return the last day of `term`."""
-        return self.ends[self.names.index(term)]
+        return self._ends[self.names.index(term)]
+
+    @cached_property
+    def _starts(self) -> list[pd.Timestamp]:
+        return list(self.starts)
+
+    @cached_property
+    def _ends(self) -> list[pd.Timestamp]:
+        return list(self.ends)
 
     def after(self, term: str, count: int) -> list[str]:
         """Return up to `count` terms that follow `term`."""

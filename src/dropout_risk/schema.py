@@ -494,7 +494,7 @@ class Tables(Mapping[str, pd.DataFrame]):
 
     def derived_of(self, name: str, key: object, make: Callable[[], T]) -> T:
         """Return what `make` gives from the table `name` alone, worked out once, for copies that hold it too."""
-        kept = self._derived_of.setdefault(name, {})
+        kept = self._derived_of[name] if name in self._derived_of else _OF_NONE[name]
         if key not in kept:
             kept[key] = make()
         made: T = kept[key]
@@ -502,7 +502,7 @@ class Tables(Mapping[str, pd.DataFrame]):
 
     def known_of(self, name: str) -> Mapping[Any, Any]:
         """Return what has been derived from the table `name` so far."""
-        return self._derived_of.get(name, {})
+        return self._derived_of[name] if name in self._derived_of else _OF_NONE[name]
 
     def with_frame(self, name: str, make: Callable[[], pd.DataFrame], derived: Mapping[object, Any]) -> "Tables":
         """Return a copy with another frame under `name`, made when it is asked for, of which `derived` is known."""
@@ -531,7 +531,7 @@ class Tables(Mapping[str, pd.DataFrame]):
         copy = Tables(frames, **others)
         for name, frame in frames.items():
             if self._frames.get(name) is frame:
-                copy._derived_of[name] = self._derived_of.setdefault(name, {})
+                copy._derived_of[name] = self._derived_of[name]
         return copy
 
     def locate(self, name: str, position: int) -> tuple[str | None, int]:
@@ -540,6 +540,10 @@ class Tables(Mapping[str, pd.DataFrame]):
             if source.first <= position < source.first + source.count:
                 return source.file, (position - source.first) // source.labels_a_row + source.first_row
         return None, position + 1
+
+
+_OF_NONE: dict[str, dict[object, Any]] = {name: {} for name in TABLES}
+"""What has been derived of tables that are not there: the same for all, since all have no rows."""
 
 
 def empty_frame(name: str) -> pd.DataFrame:
