@@ -38,7 +38,7 @@ LAYERS = [
         "gate_text",
         "id_numbers",
     },
-    {"registers"},
+    {"registers", "sizes"},
     {"checks", "tables", "attendance", "model", "intervals", "gate"},
     {"validation", "labels", "targets", "card", "precompile", "applicability"},
     {"reference", "explanation", "evaluation", "bundle", "client"},

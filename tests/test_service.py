@@ -492,6 +492,19 @@ def test_a_million_faults_make_a_short_answer(client: TestClient) -> None:
     assert [(p["table"], p["row"]) for p in document["problems"]] == [(None, None), ("grades", 1), ("terms", 1)]
 
 
+def test_a_roster_whose_terms_and_students_multiply_is_a_problem_and_fills_no_memory(client: TestClient) -> None:
+    ids, terms = [f"S{number}" for number in range(30_000)], [f"t{number}" for number in range(30_000)]
+    tables = {
+        "schools": {"school_id": ["K"], "county_id": ["990101"]},
+        "terms": {"term": terms, "start": ["2020-09-01"] * len(terms), "end": ["2021-01-15"] * len(terms)},
+        "students": {"student_id": ids},
+        "enrolments": {"student_id": ids, "school_id": ["K"] * len(ids), "term": terms, "grade": [7] * len(ids)},
+    }
+    answer = client.post("/score", json={"tables": tables, "lang": "en"})
+    assert_problem(answer, 422)
+    assert "30,000 students times 30,000 terms" in answer.json()["detail"]
+
+
 def test_an_as_of_date_before_the_first_term_is_refused(client: TestClient, small_roster: Roster) -> None:
     document = assert_problem(post(client, {"tables": small_roster, "as_of": "1999-01-01"}), 422)
     assert "1999-01-01" in document["detail"]

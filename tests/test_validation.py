@@ -132,6 +132,15 @@ def file(name: str, text: str) -> Callable[[Frames, Path], Tables]:
     return make
 
 
+def many_terms(frames: Frames, folder: Path) -> Tables:
+    term, enrolment = frames["terms"].iloc[[0] * 10_000], frames["enrolments"].iloc[[0] * 10_000]
+    return make_tables({
+        **frames,
+        "terms": pd.concat([frames["terms"], term.assign(term=np.arange(10_000).astype(str))]),
+        "enrolments": pd.concat([frames["enrolments"], enrolment.assign(student_id=np.arange(10_000).astype(str))]),
+    })  # fmt: skip
+
+
 def nobody_absent(frames: Frames, folder: Path) -> Tables:
     codes = frames["attendance"]["code"].mask(frames["attendance"]["student_id"] >= "S040", "P")
     return make_tables({**frames, "attendance": frames["attendance"].assign(code=codes)})
@@ -163,6 +172,7 @@ CASES: dict[str, tuple[str, str, int, Callable[[Frames, Path], Tables]]] = {
     "out_of_range": ("warning", "grades", 2, change("grades", [3, 4], score=999)),
     "too_long": ("warning", "enrolments", 1, change("enrolments", 3, class_id="x" * 81)),
     "missing_table": ("error", "terms", 1, without("terms")),
+    "too_many_pairs": ("error", "terms", 1, many_terms),
     "duplicate_key": ("error", "grades", 1, add("grades", score=1)),
     "duplicate_row": ("warning", "grades", 1, add("grades")),
     "unknown_student_id": ("error", "grades", 1, change("grades", 3, student_id="?")),

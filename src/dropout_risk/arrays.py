@@ -91,6 +91,19 @@ def days(tables: Tables, name: str, column: str) -> Int64s:
     return _array(days, tables, name, column, lambda dates: np.asarray(dates).astype("datetime64[D]").view(np.int64))
 
 
+def distinct_days(tables: Tables, name: str, column: str) -> tuple[npt.NDArray[np.intp], Int64s]:
+    """Return the place of each row's day among the distinct days of a column of dates, and these.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"start": pd.to_datetime(["1970-01-03", "1970-01-02", "1970-01-03"])})
+    >>> place, distinct = distinct_days(Tables({"terms": frame}), "terms", "start")
+    >>> place.tolist(), distinct.tolist()
+    ([0, 1, 0], [2, 1])
+    """
+    return tables.derived_of(name, ("distinct_days", column), lambda: pd.factorize(days(tables, name, column)))
+
+
 def numbers(tables: Tables, name: str, column: str) -> Floats:
     """Return a column of numbers, NaN where one is missing."""
     return _array(numbers, tables, name, column, _numbers)

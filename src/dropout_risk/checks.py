@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from dropout_risk.arrays import (
     NO_DAY,
@@ -22,6 +21,7 @@ from dropout_risk.arrays import (
     Texts,
     columns_of,
     days,
+    distinct_days,
     first_rows,
     flags,
     is_keyed,
@@ -348,7 +348,7 @@ def _place(tables: Tables, terms: _Spans) -> _Placed:
     school_of[enrolled.codes, column] = np.where(school.codes < 0, unknown, school.codes)
     school_of[-1], school_of[:, -1] = unknown, unknown
     student = matched(texts(tables, "attendance", "student_id"), enrolled)
-    day, distinct = pd.factorize(days(tables, "attendance", "date"))
+    day, distinct = distinct_days(tables, "attendance", "date")
     term = terms.at(distinct)[day]
     return _Placed(student, day, term, _at(school_of, student, term), school_of, distinct, terms, school.names)
 

@@ -70,6 +70,10 @@ MESSAGES: dict[str, tuple[str, str]] = {
     # found by the checks
     "missing_table": ("the table is missing or empty; add a file named {name} or {zh}.",
                       "缺少该表或表为空；请提供名为“{zh}”或 {name} 的文件。"),
+    "too_many_pairs": ("{one:,} {words[0]} times {other:,} {words[1]} are more than can be worked on at once; look for "
+                       "mistakes in them, or send fewer at a time.",
+                       "{one:,} {words_zh[0]}乘以 {other:,} {words_zh[1]}，超出一次可处理的数量；请检查是否有误，"
+                       "或分批提交。"),
     "duplicate_key": ("an earlier row has the same {key}; delete one of them, or give the correction a "
                       "later recorded_at.",
                       "与前面某行的 {key_zh} 相同；请删除其一，或给更正行填写更晚的登记日期。"),

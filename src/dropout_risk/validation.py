@@ -17,6 +17,7 @@ from dropout_risk.checks import CHECKS, Bools, references
 from dropout_risk.coercion import Notes
 from dropout_risk.errors import TableError
 from dropout_risk.schema import TABLES, Problem, Tables
+from dropout_risk.sizes import too_many_pairs
 
 Lang = Literal["en", "zh"]
 
@@ -122,7 +123,8 @@ def validate(tables: Tables) -> Report:
     Checks: missing tables, columns and required values; duplicate keys; references to unknown students,
     schools and terms; ID numbers (GB 11643: check digit, birth date) and damage done to them by
     spreadsheets; age for grade; attendance outside terms and on days without school; dates in the
-    future or recorded before they happened; order of terms; distances; schools without any absence.
+    future or recorded before they happened; order of terms; distances; schools without any absence. What is far too
+    large to be worked on at once (`sizes`) is not checked any further.
 
     Examples
     --------
@@ -134,7 +136,9 @@ def validate(tables: Tables) -> Report:
     """
     complete, problems = _complete(tables)
     problems += [problem for problem in tables.problems if _is_still_there(problem, tables)]
-    for check in CHECKS:
+    too_large = too_many_pairs(complete)
+    problems += too_large
+    for check in CHECKS if not too_large else ():
         problems += check(complete)
     order = {name: index for index, name in enumerate(TABLES)}
     problems.sort(
