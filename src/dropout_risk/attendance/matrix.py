@@ -91,10 +91,13 @@ def read_cells(tables: Tables, students: Students, *, start: int, end: int) -> "
 
     column = np.arange(max(end - start + 1, 0), dtype=np.int32)
     cells = np.zeros((len(column), len(students.ids)), np.uint8)
+    day = days(tables, "attendance", "date")
+    if not ((day >= start) & (day <= end)).any():  # a roster often brings one term only
+        return cells
     names = list(TABLES["attendance"]["code"].allowed)
     records = Records(
         row=students.rows_of(texts(tables, "attendance", "student_id")),
-        day=as_int32(days(tables, "attendance", "date")),
+        day=as_int32(day),
         recorded=np.zeros(0, np.int32),
         code=labels(tables, "attendance", "code").astype(np.int32),
         number=np.array([*map(CODES.index, names), BAD], np.uint8),
