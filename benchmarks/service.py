@@ -31,6 +31,7 @@ from secrets import token_hex
 from typing import Any
 
 import numpy as np
+import psutil
 from accuracy import library_version
 from rich.console import Console
 from rich.progress import Progress
@@ -206,8 +207,8 @@ def servers(folder: Path, workers: int) -> dict[str, Callable[[int], Server]]:
 
 
 @contextmanager
-def started(make: Callable[[int], Server]) -> Iterator[tuple[Server, int]]:
-    """Run a server until the end of the block; give it with its port."""
+def started(make: Callable[[int], Server]) -> Iterator[tuple[Server, int, psutil.Process]]:
+    """Run a server until the end of the block; give it with its port and its first process."""
     import socket
 
     with socket.socket() as free:
@@ -228,10 +229,15 @@ def started(make: Callable[[int], Server]) -> Iterator[tuple[Server, int]]:
                     log.seek(0)
                     raise SystemExit(f"{' '.join(server.words)} does not get ready:\n{log.read().decode()[-2000:]}")
                 time.sleep(0.1)
-            yield server, port
+            yield server, port, psutil.Process(process.pid)
         finally:
             os.killpg(process.pid, 15)
             process.wait(60)
+
+
+def processor_seconds(process: psutil.Process) -> float:
+    """Return what a process and all that it has started have taken of the cores."""
+    return sum(sum(one.cpu_times()[:2]) for one in (process, *process.children(recursive=True)))
 
 
 def _answers(port: int, path: str) -> bool:
@@ -257,6 +263,7 @@ class Found:
     seconds: list[float] = field(default_factory=list)
     failed: list[int] = field(default_factory=list)
     wall: float = 0.0
+    processor: float = 0.0
 
     @property
     def per_second(self) -> float:
@@ -285,7 +292,15 @@ def ask(port: int, path: str, sent: Sent) -> tuple[int, bytes]:
 
 
 def load(
-    port: int, path: str, sent: Sent, *, seconds: float, clients: int, fewest: int, meanwhile: Any = None
+    process: psutil.Process,
+    port: int,
+    path: str,
+    sent: Sent,
+    *,
+    seconds: float,
+    clients: int,
+    fewest: int,
+    meanwhile: Any = None,
 ) -> Found:
     """Let clients send the request again and again; `meanwhile` runs beside them."""
     found, lock = Found(sent.students, clients), threading.Lock()
@@ -299,13 +314,13 @@ def load(
             with lock:
                 (found.seconds if status == 200 else found.failed).append(taken if status == 200 else status)
 
-    begun = time.perf_counter()
+    begun, spent = time.perf_counter(), processor_seconds(process)
     with ThreadPoolExecutor(clients + 1) as threads:
         beside = [threads.submit(meanwhile, lambda: time.perf_counter() < end[0])] if meanwhile else []
         list(threads.map(client, range(clients)))
         for one in beside:
             one.result()
-    found.wall = time.perf_counter() - begun
+    found.wall, found.processor = time.perf_counter() - begun, processor_seconds(process) - spent
     if not found.seconds:
         raise SystemExit(f"No request to {path} was answered: {sorted(set(found.failed))}.")
     return found
@@ -382,21 +397,22 @@ def measure(
     risks: dict[str, list[float]] = {}
     task = progress.add_task("ask", total=sum(map(len, sent.values())) + 1)
     for name, make in servers(folder, options.workers).items():
-        with started(make) as (server, port):
+        with started(make) as (server, port, process):
             for work, label, request in asked_of(name, sent):
                 given = check(port, server, name, request)
                 assert_among(risks.setdefault(work, given), given)
                 many = request.students > 1000
                 asked: dict[str, Any] = {"clients": 2 if many else options.clients}
-                load(port, server.path, request, seconds=1, fewest=2 * options.workers, **asked)
+                load(process, port, server.path, request, seconds=1, fewest=2 * options.workers, **asked)
                 found[work, label] = load(
-                    port, server.path, request, seconds=options.seconds, fewest=4 if many else FEWEST, **asked
+                    process, port, server.path, request, seconds=options.seconds, fewest=4 if many else FEWEST, **asked
                 )
                 progress.advance(task)
             if name == OURS:
                 swaps: list[int] = []
                 changing = load(
-                    port, server.path, sent["roster of 500"][OURS], seconds=max(10.0, options.seconds), fewest=FEWEST,
+                    process, port, server.path, sent["roster of 500"][OURS],
+                    seconds=max(10.0, options.seconds), fewest=FEWEST,
                     clients=options.clients, meanwhile=swap_models(folder / "model", swaps),
                 )  # fmt: skip
                 progress.advance(task)
@@ -408,11 +424,14 @@ def table(found: dict[tuple[str, str], Found], options: argparse.Namespace) -> T
     result = Table(
         title=f"requests under load ({MODEL.relative_to(REPOSITORY)})",
         caption=f"ratio: requests per second divided by those of the {BARE}; {options.workers} processes each, "
-        f"{options.seconds:g} s and at least {FEWEST} requests a measurement, on loopback",
+        f"{options.seconds:g} s and at least {FEWEST} requests a measurement, on loopback; CPU: time of the cores that "
+        "the processes of a server take for a request",
     )
     for column in ("work", "server"):
         result.add_column(column, no_wrap=True)
-    columns = ("ratio", "p99 / p50", "p50 ms", "p99 ms", "requests/s", "students/s", "clients", "requests", "failed")
+    columns = (
+        "ratio", "p99 / p50", "p50 ms", "p99 ms", "requests/s", "students/s", "CPU ms", "clients", "requests", "failed"
+    )  # fmt: skip
     for column in columns:
         result.add_column(column, justify="right", no_wrap=True)
     for (work, name), one in found.items():
@@ -420,8 +439,9 @@ def table(found: dict[tuple[str, str], Found], options: argparse.Namespace) -> T
         result.add_row(
             work, name, f"×{one.per_second / found[work, BARE].per_second:.2f}", f"{p99 / p50:.1f}", f"{p50:,.1f}",
             f"{p99:,.1f}",
-            f"{one.per_second:,.1f}", f"{one.students * one.per_second:,.0f}", str(one.clients), str(len(one.seconds)),
-            str(len(one.failed)),
+            f"{one.per_second:,.1f}", f"{one.students * one.per_second:,.0f}",
+            f"{1e3 * one.processor / (len(one.seconds) + len(one.failed)):,.1f}", str(one.clients),
+            str(len(one.seconds)), str(len(one.failed)),
         )  # fmt: skip
     return result
 
