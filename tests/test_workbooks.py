@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import openpyxl
 import pytest
@@ -73,6 +73,57 @@ def test_a_tag_is_seen_wherever_it_is_divided(size: int) -> None:
     for start in range(0, len(text), size):
         seen.see(text[start : start + size])
     assert (seen.rows, seen.columns) == (1_048_576, 16_384)
+
+
+def with_texts(texts: list[str], cells: Sequence[object], around: str = "{}") -> bytes:
+    """Return a workbook whose texts stand in the file once, and by number in the cells, one a row."""
+    whole = zipfile.ZipFile(io.BytesIO(workbook_of({"学生": [["学籍号"]]})))
+    entries = {name: whole.read(name) for name in whole.namelist()}
+    space = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    rows = "".join(
+        f'<row r="{row + 1}"><c r="A{row + 1}" t="s"><v>{text}</v></c></row>' for row, text in enumerate(cells)
+    )
+    entries[SHEET] = f'<worksheet xmlns="{space}"><sheetData>{rows}</sheetData></worksheet>'.encode()
+    items = around.format("".join(f"<si><t>{text}</t></si>" for text in texts))
+    entries["xl/sharedStrings.xml"] = f'<sst xmlns="{space}">{items}</sst>'.encode()
+    return zip_of(entries)
+
+
+LONG = "".join(f"{number:x} " for number in range(6_000))
+"""A text of 28,000 characters; 20,000 cells with it have more than `MAX_UNPACKED_BYTES`."""
+
+
+@pytest.mark.parametrize("around", ["{}", "<!-- <si> -->{}", "<si/>{}"])
+def test_a_long_text_in_many_cells_is_refused(around: str) -> None:
+    number = 1 if around == "<si/>{}" else 0
+    fault = fault_of_workbook(with_texts([LONG, "x"], [number] * 20_000, around))
+    assert fault is not None
+    assert "long texts stand in so many cells" in fault
+
+
+@pytest.mark.parametrize(
+    ("texts", "cells"), [([LONG, "x"], [0, *[1] * 20_000]), (["x", LONG], [1, *[0] * 20_000]), ([LONG], [0] * 1000)]
+)
+def test_a_long_text_in_few_cells_is_not(texts: list[str], cells: list[int]) -> None:
+    assert fault_of_workbook(with_texts(texts, cells)) is None
+
+
+def test_a_number_without_end_hides_no_text() -> None:
+    assert fault_of_workbook(with_texts([LONG], ["9" * 5000, *[0] * 20_000])) is not None
+
+
+@given(size=st.integers(1, 3000), lengths=st.lists(st.sampled_from([0, 5, 1500, 4000]), min_size=1, max_size=6))
+def test_long_texts_are_counted_wherever_they_are_divided(size: int, lengths: list[int]) -> None:
+    texts = "".join(f"<si><t>{'y' * length}</t></si>" for length in lengths).encode()
+    sheet = "".join(f"<c t='s'><v>{number}</v></c>" for number in [*range(len(lengths)), 0]).encode() + b"</row>"
+    seen = workbooks._LongTexts()
+    for start in range(0, len(texts), size):
+        seen.see(texts[start : start + size])
+    cells = workbooks._CellsOfTexts(seen)
+    for start in range(0, len(sheet), size):
+        cells.see(sheet[start : start + size])
+    tags = len("<t></t>")
+    assert cells.size == sum(length + tags for length in [*lengths, lengths[0]] if length + tags > 1000)
 
 
 def bomb(*, lie: bool = False, files: int = 1) -> bytes:

@@ -1,8 +1,9 @@
-r"""Look into a workbook before it is read: what it unpacks to, and how far its cells reach.
+r"""Look into a workbook before it is read: what it unpacks to, how far its cells reach, and how long its texts are.
 
 The reader of workbooks makes room for every cell between the first and the last one of a sheet: two cells, one of them
 at the far end, and it asks for more memory than there is, which ends the whole process. A zip may also unpack to
-thousands of times its size. Both are found here in one pass that holds a piece at a time.
+thousands of times its size, and a long text that stands in the file once may stand in a million cells, each of which
+gets a copy. All this is found here in passes that hold a piece at a time.
 """
 
 import io
@@ -11,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_CELLS = 10_000_000
 """Most cells, empty ones included, between the first cell of a sheet and the last one."""
@@ -22,6 +23,12 @@ MAX_UNPACKED_BYTES = 500_000_000
 MAX_RATIO = 200
 """Most bytes that a workbook may unpack to for each byte it has: above it, it is made to do harm."""
 
+_LONG_TEXT = 1000
+"""Bytes from which on a text is counted as often as it stands in a cell."""
+
+_DIGITS = 20
+"""Digits that no number of a text has."""
+
 _SMALL = 1_000_000
 """Bytes that any workbook may unpack to, however small it is."""
 
@@ -29,6 +36,10 @@ _CHUNK = 1 << 20
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
 _START_OF_ZIP = b"PK"
 _TAG = re.compile(rb"<(?:[\w.-]+:)?(c|row)\b([^<>]*)>")
+_OF_TEXT = re.compile(rb"<(/?)(?:[\w.-]+:)?si\b[^<>]*>")
+_CELL_OR_VALUE = re.compile(rb"<(?:[\w.-]+:)?([cv])\b([^<>]*)>([^<]*)")
+_IS_SHARED = re.compile(rb"""\st\s*=\s*["']s["']""")
+_SHARED_TEXTS = "xl/sharedstrings.xml"
 _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Za-z]{0,3})(\d{1,7})["']""")
 
 
@@ -80,7 +91,27 @@ def _fault_inside(book: zipfile.ZipFile, most: int) -> str | None:
                 f"a sheet reaches over {sheet.rows:,} rows and {sheet.columns:,} columns; delete the cells far below "
                 "or to the right of the table, or save it as CSV."
             )
+    if _bytes_of_long_texts(book, most) > MAX_UNPACKED_BYTES:
+        return (
+            f"long texts stand in so many cells that they have more than {MAX_UNPACKED_BYTES:,} bytes; delete their "
+            "column, or save it as CSV."
+        )
     return None
+
+
+def _bytes_of_long_texts(book: zipfile.ZipFile, most: int) -> int:
+    """Return how many bytes the long texts have in all the cells that hold them."""
+    texts = _LongTexts()
+    for entry in (one for one in book.infolist() if one.filename.lower() == _SHARED_TEXTS):
+        with suppress(*_DAMAGED):
+            for piece in _pieces(book, entry, most):
+                texts.see(piece)
+    cells = _CellsOfTexts(texts)
+    for entry in book.infolist() if texts.lengths else ():
+        with suppress(*_DAMAGED):
+            for piece in _pieces(book, entry, most):
+                cells.see(piece)
+    return cells.size
 
 
 def _pieces(book: zipfile.ZipFile, entry: zipfile.ZipInfo, most: int) -> Iterator[bytes]:
@@ -120,6 +151,61 @@ class _Reach:
             self._column += 1
         if not attributes.endswith(b"/"):  # one with a format only holds nothing
             self.rows, self.columns = max(self.rows, self._row), max(self.columns, self._column)
+
+
+@dataclass
+class _LongTexts:
+    """The lengths of the long ones among the shared texts, by number, from XML that is seen piece after piece."""
+
+    lengths: dict[int, int] = field(default_factory=dict)
+    _is_plain: bool = True
+    _count: int = 0
+    _seen: int = 0
+    _since: int = 0
+    _begun: bytes = b""
+
+    def see(self, piece: bytes) -> None:
+        """Look at the next piece; a tag may be divided between two."""
+        text = self._begun + piece
+        end = text.rfind(b">") + 1
+        self._is_plain &= b"<!" not in text
+        for tag in _OF_TEXT.finditer(text, 0, end):
+            if not tag[1]:
+                self._since = self._seen + tag.end()
+            if tag[1] or tag[0].endswith(b"/>"):
+                length = self._seen + tag.start() - self._since
+                if length > _LONG_TEXT:
+                    self.lengths[self._count] = length
+                self._count += 1
+        self._begun = text[end:][-_CHUNK:]
+        self._seen += len(text) - len(self._begun)
+
+    def length(self, number: bytes) -> int:
+        """Return the length of a text, 0 of a short one; where its number may be another, that of the longest."""
+        if self._is_plain and number.isdigit() and len(number) < _DIGITS:
+            return self.lengths.get(int(number), 0)
+        return max(self.lengths.values())
+
+
+@dataclass
+class _CellsOfTexts:
+    """How many bytes the long texts have in all cells, from XML that is seen piece after piece."""
+
+    texts: _LongTexts
+    size: int = 0
+    _is_shared: bool = False
+    _begun: bytes = b""
+
+    def see(self, piece: bytes) -> None:
+        """Look at the next piece; a number may be divided between two."""
+        text = self._begun + piece
+        end = max(text.rfind(b"<"), 0)
+        self._begun = text[end:][-_CHUNK:]
+        for found in _CELL_OR_VALUE.finditer(text, 0, end):
+            if found[1] == b"c":
+                self._is_shared = _IS_SHARED.search(found[2]) is not None
+            elif self._is_shared:
+                self.size += self.texts.length(found[3].strip())
 
 
 def _number_of(letters: bytes) -> int:
