@@ -1,6 +1,8 @@
 """The store on SQLite and on PostgreSQL: migrations with data in them, keys, runs within a scope, the audit."""
 
 import hmac
+import json
+import math
 import sqlite3
 import subprocess
 import sys
@@ -113,17 +115,13 @@ def access(principal: Principal, **told: Any) -> Access:
     return Access(principal, "score", principal.may("score"), **told)
 
 
+def told(database: Database, scores: Scores) -> runs.Told:
+    return runs.Told.of(scores, runs.pseudonyms(database))
+
+
 def keep(database: Database, principal: Principal, run_id: str, **options: Any) -> None:
-    named = runs.pseudonyms(database)
-    at = options.pop("at", None)
-    runs.keep(
-        database,
-        run_of(principal, run_id, at),
-        scores(TWO_COUNTIES),
-        access(principal, students=3),
-        named=named,
-        **options,
-    )
+    run = run_of(principal, run_id, options.pop("at", None))
+    runs.keep(database, run, told(database, scores(TWO_COUNTIES)), access(principal, students=3), **options)
 
 
 # Migrations ------------------------------------------------------------------------------------------
@@ -323,7 +321,7 @@ def test_a_run_is_kept_whole_or_not_at_all(database: Database) -> None:
         keep(database, COUNTY, "r1")
     twice = replace(scores(TWO_COUNTIES), frame=scores(TWO_COUNTIES).frame.assign(rank=1))
     with pytest.raises(StoreError) as caught:
-        runs.keep(database, run_of(COUNTY, "r2"), twice, access(COUNTY), named=runs.pseudonyms(database))
+        runs.keep(database, run_of(COUNTY, "r2"), told(database, twice), access(COUNTY))
     assert "G1" not in str(caught.value)
     assert [seen.run.id for seen in runs.runs(database, COUNTY)] == ["r1"]
     assert verify(database).lines == 1
@@ -331,9 +329,9 @@ def test_a_run_is_kept_whole_or_not_at_all(database: Database) -> None:
 
 @pytest.mark.parametrize("carried_out", [True, False])
 def test_what_is_lost_in_the_commit_is_not_said_to_be_lost(carried_out: bool, database: Database) -> None:
-    named = runs.pseudonyms(database)
+    students = told(database, scores(TWO_COUNTIES))
     with lost_commits(database, kept=carried_out), pytest.raises(UnknownOutcomeError, match="is not known"):
-        runs.keep(database, run_of(COUNTY, "r1"), scores(TWO_COUNTIES), access(COUNTY), named=named)
+        runs.keep(database, run_of(COUNTY, "r1"), students, access(COUNTY))
     assert (runs.run(database, COUNTY, "r1") is not None) == carried_out
     keep(database, COUNTY, "r2")
     assert verify(database) == replace(verify(database), lines=1 + carried_out, faults=())
@@ -361,19 +359,30 @@ def test_a_connection_that_is_killed_before_its_commit_is_told() -> None:
 
 
 def test_what_is_kept_is_what_was_told(database: Database) -> None:
-    told = scores(TWO_COUNTIES)
-    frame = told.frame.assign(grade=pd.array([7, None, 9], dtype="Int64"), school_id=["S1", None, "S2"])
+    given = scores(TWO_COUNTIES)
+    frame = given.frame.assign(grade=pd.array([7, None, 9], dtype="Int64"), school_id=["S1", None, "S2"])
     other = replace(REASON, value="鄂温克\n“一”", median=None, changeable=None)
-    told = replace(told, frame=frame, reasons=[[REASON, other], [], [other]], gaps=[[], ["成绩"], []])
-    runs.keep(database, run_of(PROVINCE, "r1"), told, access(PROVINCE), named=runs.pseudonyms(database))
+    given = replace(given, frame=frame, reasons=[[REASON, other], [], [other]], gaps=[[], ["成绩"], []])
+    runs.keep(database, run_of(PROVINCE, "r1"), told(database, given), access(PROVINCE))
     found = runs.scores_of(database, PROVINCE, "r1")
     assert found["grade"].astype(object).where(found["grade"].notna(), None).tolist() == [7, None, 9]
     assert found["school_id"].astype(object).where(found["school_id"].notna(), None).tolist() == ["S1", None, "S2"]
-    assert found["reasons"].tolist() == [[reason.to_dict() for reason in own] for own in told.reasons]
-    assert found["data_gaps"].tolist() == told.gaps
+    assert found["reasons"].tolist() == [[reason.to_dict() for reason in own] for own in given.reasons]
+    assert found["data_gaps"].tolist() == given.gaps
     for name in ("student_id", "county_id", "risk", "band", "rank"):
         assert found[name].tolist() == frame[name].tolist()
     assert found["pseudonym"].tolist() == [runs.pseudonyms(database)(student) for student in frame["student_id"]]
+
+
+def test_reasons_are_kept_in_the_very_text_that_is_answered(database: Database) -> None:
+    reasons = [[replace(REASON, contribution=0.1 + 0.2, value=math.nan, text="缺勤\u2028“一”")], [], [REASON]]
+    students = told(database, replace(scores(TWO_COUNTIES), reasons=reasons))
+    runs.keep(database, run_of(PROVINCE, "r1"), students, access(PROVINCE))
+    with database.reading() as session:
+        rows = session.execute(text("select cast(reasons as text), cast(gaps as text) from scores order by rank")).all()
+    assert [row[0] for row in rows] == students.columns["reasons"]
+    assert [row[1] for row in rows] == students.columns["data_gaps"]
+    assert json.loads(rows[0][0])[0]["value"] is None
 
 
 def test_a_pseudonym_is_the_beginning_of_a_keyed_digest() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import repeat
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import pandas as pd
@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, delete, false, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from dropout_risk.access import Principal, Reach
-from dropout_risk.explanation import Reason
+from dropout_risk.plain import columns_of
 from dropout_risk.scores import Scores
 from dropout_risk.store.audit import Access, append
 from dropout_risk.store.database import Database
@@ -52,11 +52,13 @@ class Pseudonyms:
     """
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        self._keyed = hmac.new(secret, digestmod="sha256")
 
     def __call__(self, student_id: str) -> str:
         """Return the pseudonym of a student."""
-        return f"P-{hmac.digest(self._secret, student_id.encode(), 'sha256')[:8].hex()}"
+        digest = self._keyed.copy()
+        digest.update(student_id.encode())
+        return f"P-{digest.digest()[:8].hex()}"
 
 
 def pseudonyms(database: Database) -> Pseudonyms:
@@ -75,28 +77,63 @@ def pseudonyms(database: Database) -> Pseudonyms:
 # Writing ---------------------------------------------------------------------------------------------
 
 
-def keep(
-    database: Database,
-    run: Run,
-    scores: Scores,
-    access: Access,
-    *,
-    named: Named | None,
-    replay: tuple[str, Answer] | None = None,
-) -> None:
+@dataclass(frozen=True, eq=False)
+class Told:
+    """The students of a run as they are kept and as they are answered: made once for both.
+
+    Attributes
+    ----------
+    columns
+        The scores by column, a value for each student, in the order of an answer; `reasons` and `data_gaps` are
+        texts of JSON. There is a `pseudonym`, but for the rows of a flat table, which are nobody's by name.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"student_id": ["S1"], "risk": [0.5]})
+    >>> scores = Scores(frame, [[]], [["grade"]], frame[:0], 1, "2022-07-08", None)
+    >>> Told.of(scores, lambda student: f"P-{student}").columns["pseudonym"]
+    ['P-S1']
+    >>> Told.of(scores, None).columns["data_gaps"]
+    ['["grade"]']
+    """
+
+    columns: dict[str, list[Any]]
+
+    @classmethod
+    def of(cls, scores: Scores, named: Named | None) -> Self:
+        """Return what is told of the students of a roster; `named` gives them their pseudonyms."""
+        columns = columns_of(scores.frame)
+        named_so = {} if named is None else {"pseudonym": [named(student) for student in columns["student_id"]]}
+        told = {"reasons": as_json(scores.reasons), "data_gaps": as_json(scores.gaps)}
+        return cls({**named_so, **columns, **told})
+
+
+def as_json(values: Iterable[Any]) -> list[str]:
+    """Return each value as JSON, which knows no NaN and no infinity: they become null.
+
+    Examples
+    --------
+    >>> as_json([["家访"], {"value": float("nan")}])
+    ['["家访"]', '{"value":null}']
+    """
+    return [orjson.dumps(value).decode() for value in values]
+
+
+def keep(database: Database, run: Run, told: Told, access: Access, *, replay: tuple[str, Answer] | None = None) -> None:
     """Keep a run, its scores, its line in the audit and, if asked, its answer under an idempotency key.
 
-    Without `named` the scores are of a flat table, whose rows are nobody's by name: they are not kept.
+    Scores without pseudonyms are nobody's by name: they are not kept.
     When this returns, all of it is on the disk; when it raises, none of it is kept, but for an `UnknownOutcomeError`.
     """
-    rows = _rows(run.id, scores, named) if named else []
+    rows = _rows(run.id, told) if "pseudonym" in told.columns else []
     with database.turn() as connection:
         connection.execute(insert(Run), run.values())
         if rows:
-            connection.exec_driver_sql(_ADD_SCORES.format(*([database.mark] * len(_SCORE))), rows)
+            connection.exec_driver_sql(_ADD_SCORES.format(*([database.mark] * len(rows[0]))), rows)
         if replay is not None:
             key, answer = replay
-            told = {
+            given = {
                 "subject": run.subject,
                 "idempotency_key": key,
                 "request_digest": answer.request_digest,
@@ -105,41 +142,22 @@ def keep(
                 "body": answer.body,
                 "at": run.at,
             }
-            connection.execute(insert(Replay), told)
+            connection.execute(insert(Replay), given)
         append(connection, replace(access, run_id=run.id))
 
 
-_OF_STUDENT = ("rank", "student_id", "school_id", "county_id", "class_id", "grade", "risk", "band")
-"""What a score has from the scores of a roster."""
-_SCORE = ("run_id", *_OF_STUDENT, "pseudonym", "reasons", "gaps")
+_SCORE = (
+    "rank", "student_id", "pseudonym", "school_id", "county_id", "class_id", "grade", "risk", "band", "reasons"
+)  # fmt: skip
+"""The columns of a score that are told under the same name."""
 # Written out, since for rows by the hundred it costs more to ready their values one by one than to keep them.
-_ADD_SCORES = f"insert into scores ({', '.join(_SCORE)}) values ({', '.join(['{}'] * len(_SCORE))})"
+_ADD_SCORES = f"insert into scores (run_id, {', '.join(_SCORE)}, gaps) values ({', '.join(['{}'] * (len(_SCORE) + 2))})"
 
 
-def _rows(run_id: str, scores: Scores, named: Named) -> list[tuple[Any, ...]]:
-    """Return the scores as rows of `_SCORE`."""
-    columns = {name: _known(scores.frame[name]) for name in _OF_STUDENT}
-    return list(
-        zip(
-            repeat(run_id, len(scores.frame)),
-            *columns.values(),
-            map(named, columns["student_id"]),
-            map(_json, scores.reasons),
-            map(_json, scores.gaps),
-            strict=True,
-        )
-    )
-
-
-def _known(column: pd.Series) -> list[Any]:
-    """Return the values of a column, None where there is none."""
-    values: list[Any] = column.tolist()
-    missing = column.isna().to_numpy()
-    return [None if lost else value for lost, value in zip(missing, values, strict=True)] if missing.any() else values
-
-
-def _json(values: Sequence[Reason] | Sequence[str]) -> str:
-    return orjson.dumps(values).decode()
+def _rows(run_id: str, told: Told) -> list[tuple[Any, ...]]:
+    """Return the scores as rows to be kept."""
+    columns = [told.columns[name] for name in (*_SCORE, "data_gaps")]
+    return list(zip(repeat(run_id, len(columns[0])), *columns, strict=True))
 
 
 def note(database: Database, access: Access) -> None:
