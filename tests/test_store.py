@@ -19,7 +19,9 @@ import pandas as pd
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import delete, func, select, text, update
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import delete, event, func, inspect, select, text, update
 from stores import KINDS, lost_commits, new_store
 
 from dropout_risk.access import Principal
@@ -119,6 +121,10 @@ def told(database: Database, scores: Scores) -> runs.Told:
     return runs.Told.of(scores, runs.pseudonyms(database))
 
 
+def history(database: Database, principal: Principal, name: str) -> list[tuple[Run, Score]]:
+    return runs.history(database, principal, name, runs.pseudonyms(database))
+
+
 def keep(database: Database, principal: Principal, run_id: str, **options: Any) -> None:
     run = run_of(principal, run_id, options.pop("at", None))
     runs.keep(database, run, told(database, scores(TWO_COUNTIES)), access(principal, students=3), **options)
@@ -151,6 +157,56 @@ def test_a_store_goes_down_and_up_with_what_is_in_it(database: Database) -> None
     assert revision_of(database) is None
     prepare(database)
     assert keys.all_keys(database) == []
+
+
+BEFORE_PLACES = (
+    "insert into runs (id, subject, role, purpose, at, as_of, expires, lang, model_version, model_digest, data_digest, "
+    "rows_in, scored, refused) values ('{run}', '{subject}', 'county', 'support', '2022-07-0{number} 00:00:00+00:00', "
+    "'2022-07-08', '2023-01-13', 'zh', 'abc', 'abc', 'def', 9, 9, 0)",
+    "insert into scores (run_id, rank, student_id, pseudonym, school_id, county_id, class_id, grade, risk, band, "
+    "reasons, gaps) values ('{run}', {rank}, '{student}', '{pseudonym}', {school}, {county}, null, 7, 0.5, 'high', "
+    "'[]', '[]')",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_store_from_before_the_places_of_runs_shows_the_same(kind: str) -> None:
+    with new_store(kind) as url, closing(Database(url)) as database:
+        upgrade(database, "0002")
+        named = runs.pseudonyms(database)
+        places = {"r1": ["S1 C1", "S1 C1", "S2 C1", " C1", "S3 C2", " "], "r2": ["S3 C2"], "r3": []}
+        with database.turn() as connection:
+            for number, (run, own) in enumerate(places.items(), start=1):
+                add_run, add_score = BEFORE_PLACES
+                connection.exec_driver_sql(add_run.format(run=run, number=number, subject=COUNTY.subject))
+                for rank, place in enumerate(own, start=1):
+                    school, county = (f"'{one}'" if one else "null" for one in place.split(" "))
+                    told = {"rank": rank, "student": f"G{rank}", "pseudonym": named(f"G{rank}")}
+                    connection.exec_driver_sql(add_score.format(run=run, school=school, county=county, **told))
+        for _ in range(2):
+            with pytest.raises(StoreError, match="store upgrade"):
+                prepare(database)
+            upgrade(database)
+            counts = {
+                who.subject: {seen.run.id: seen.students for seen in runs.runs(database, who)}
+                for who in (SCHOOL, COUNTY, OTHER, PROVINCE, AUDITOR)
+            }
+            assert counts == {
+                "k-school": {"r1": 2},
+                "k-county": {"r3": 0, "r2": 0, "r1": 4},
+                "k-other": {"r2": 1, "r1": 1},
+                "k-province": {"r2": 1, "r1": 5},
+                "k-auditor": {"r3": 0, "r2": 1, "r1": 6},
+            }
+            for name in ("G1", named("G1")):
+                assert [run.id for run, _ in history(database, PROVINCE, name)] == ["r2", "r1"]
+            with database.reading() as session:
+                context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+                assert compare_metadata(context, Base.metadata) == []
+            downgrade(database, "0002")
+            with database.reading() as session:
+                found = {index["name"] for index in inspect(session.connection()).get_indexes("scores")}
+            assert found == {f"ix_scores_{n}" for n in ("county_id", "pseudonym", "school_id", "student_id_run_id")}
 
 
 @pytest.mark.slow
@@ -289,7 +345,7 @@ def test_a_run_beyond_the_scope_is_as_one_that_is_not_there(database: Database) 
     stranger = Principal("k-x", "school", ("S9",))
     assert runs.run(database, stranger, "r1") is runs.run(database, stranger, "r2") is None
     assert runs.runs(database, stranger) == []
-    assert runs.history(database, stranger, "G1") == []
+    assert history(database, stranger, "G1") == []
 
 
 def test_a_student_is_found_by_id_and_by_pseudonym(database: Database) -> None:
@@ -297,13 +353,80 @@ def test_a_student_is_found_by_id_and_by_pseudonym(database: Database) -> None:
     keep(database, COUNTY, "r2", at=datetime(2022, 7, 10, tzinfo=UTC))
     pseudonym = runs.pseudonyms(database)("G1")
     for name in ("G1", pseudonym):
-        found = runs.history(database, SCHOOL, name)
+        found = history(database, SCHOOL, name)
         assert [run.id for run, _ in found] == ["r2", "r1"]
         assert [score.student_id for _, score in found] == ["G1", "G1"]
-    (_, score), *_ = runs.history(database, SCHOOL, "G1")
+    (_, score), *_ = history(database, SCHOOL, "G1")
     assert score.reasons[0]["text"] == "缺勤"
     assert score.gaps == ["成绩"]
     assert "G1" not in pseudonym
+
+
+def test_a_name_that_is_another_students_pseudonym_shows_both_and_no_third(sqlite: Database) -> None:
+    pseudonym = runs.pseudonyms(sqlite)("G1")
+    students = told(sqlite, scores({"G1": ("S1", "C1"), pseudonym: ("S1", "C1"), "G2": ("S1", "C1")}))
+    same = [students.columns["pseudonym"][0], students.columns["pseudonym"][1], students.columns["pseudonym"][1]]
+    students.columns["pseudonym"][:] = same  # as if two digests began alike
+    runs.keep(sqlite, run_of(COUNTY, "r1"), students, access(COUNTY))
+    assert {score.student_id for _, score in history(sqlite, COUNTY, pseudonym)} == {"G1", pseudonym}
+
+
+ids = st.sampled_from(["a", "A", "ab", "b", None])
+holders = st.one_of(
+    st.builds(lambda one: Principal("k", "school", (one,)), st.sampled_from(["a", "A", "x"])),
+    st.builds(lambda one: Principal("k", "county", (one, "b")), st.sampled_from(["a", "A", "x"])),
+    st.builds(lambda one: Principal("k", "province", (f"{one}*",)), st.sampled_from(["a", "A", "x", ""])),
+    st.just(Principal("k", "auditor")),
+)
+kept_runs = st.lists(st.tuples(st.booleans(), st.integers(1, 3), st.lists(st.tuples(ids, ids), max_size=4)), max_size=5)
+
+
+@given(kept=kept_runs, who=holders, limit=st.integers(1, 6), page=st.integers(0, 4))
+def test_the_list_of_runs_says_what_their_scores_say(
+    kept: list[tuple[bool, int, list[tuple[str | None, str | None]]]], who: Principal, limit: int, page: int
+) -> None:
+    expected = []
+    with new_store("sqlite") as url, closing(Database(url)) as database:
+        prepare(database)
+        for number, (own, day, places) in enumerate(kept):
+            by, at = Principal("k" if own else "other", "auditor"), datetime(2022, 7, day, tzinfo=UTC)
+            students = told(database, scores({f"G{place}": one for place, one in enumerate(places)}))
+            runs.keep(database, run_of(by, f"r{number}", at), students, access(by))
+            seen = len(places) if who.role == "auditor" else sum(who.reach.holds(*place) for place in places)
+            if seen or own or who.role == "auditor":
+                expected.append((day, f"r{number}", seen))
+        expected.sort(reverse=True)
+        whole = [run_id for _, run_id, _ in expected]
+        before = whole[page] if page < len(whole) else None
+        told_so = [(one.run.at.day, one.run.id, one.students) for one in runs.runs(database, who, limit=limit)]
+        assert told_so == expected[:limit]
+        if before is not None:
+            rest = [one.run.id for one in runs.runs(database, who, limit=limit, before=before)]
+            assert rest == whole[page + 1 : page + 1 + limit]
+        for number in range(len(kept)):
+            one = runs.run(database, who, f"r{number}")
+            assert (one and one.students) == {run_id: seen for _, run_id, seen in expected}.get(f"r{number}")
+
+
+def test_runs_are_listed_and_a_student_is_found_without_a_look_at_all_scores(sqlite: Database) -> None:
+    keep(sqlite, COUNTY, "r1")
+    plans: list[str] = []
+
+    def explain(connection: Any, cursor: Any, statement: str, given: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            rows = connection.connection.driver_connection.execute(f"explain query plan {statement}", given)
+            plans.extend(row[3] for row in rows)
+
+    named = runs.pseudonyms(sqlite)
+    event.listen(sqlite.engine, "before_cursor_execute", explain)
+    for who in (SCHOOL, COUNTY, PROVINCE, AUDITOR):
+        runs.runs(sqlite, who)
+        runs.run(sqlite, who, "r1")
+    assert not [step for step in plans if "scores" in step]
+    for who in (SCHOOL, COUNTY, PROVINCE):
+        assert runs.history(sqlite, who, "G1", named)
+    found = {step for step in plans if "scores" in step}
+    assert found == {"SEARCH scores USING INDEX ix_scores_run_id_pseudonym (run_id=? AND pseudonym=?)"}
 
 
 def test_runs_come_in_pages(database: Database) -> None:
@@ -404,8 +527,9 @@ def test_what_has_expired_is_removed_and_the_audit_stays(database: Database) -> 
     keep(database, COUNTY, "r1", replay=("k", runs.Answer("d" * 64, "r1", "json", b"packed")))
     assert runs.purge(database, "2023-01-13") == 0
     assert runs.purge(database, "2023-01-14") == 3
-    assert runs.history(database, COUNTY, "G1") == []
-    assert [seen.run.id for seen in runs.runs(database, COUNTY)] == ["r1"]
+    assert [seen.students for seen in runs.runs(database, PROVINCE)] == []
+    assert history(database, COUNTY, "G1") == []
+    assert [(seen.run.id, seen.students) for seen in runs.runs(database, COUNTY)] == [("r1", 0)]
     assert verify(database) == replace(verify(database), lines=1, faults=())
     with database.reading() as session:
         assert session.scalar(select(func.count()).select_from(Replay)) == 0

@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +19,7 @@ from dropout_risk.plain import columns_of
 from dropout_risk.scores import Scores
 from dropout_risk.store.audit import Access, append
 from dropout_risk.store.database import Database
-from dropout_risk.store.schema import Replay, Run, Score, Secret
+from dropout_risk.store.schema import Replay, Run, RunPlace, Score, Secret
 
 _PSEUDONYM_SECRET = "pseudonyms"
 
@@ -130,6 +131,7 @@ def keep(database: Database, run: Run, told: Told, access: Access, *, replay: tu
     with database.turn() as connection:
         connection.execute(insert(Run), run.values())
         if rows:
+            connection.execute(insert(RunPlace), _places(run.id, told))
             connection.exec_driver_sql(_ADD_SCORES.format(*([database.mark] * len(rows[0]))), rows)
         if replay is not None:
             key, answer = replay
@@ -158,6 +160,15 @@ def _rows(run_id: str, told: Told) -> list[tuple[Any, ...]]:
     """Return the scores as rows to be kept."""
     columns = [told.columns[name] for name in (*_SCORE, "data_gaps")]
     return list(zip(repeat(run_id, len(columns[0])), *columns, strict=True))
+
+
+def _places(run_id: str, told: Told) -> list[dict[str, Any]]:
+    """Return how many of the students are of each school."""
+    counts = Counter(zip(told.columns["school_id"], told.columns["county_id"], strict=True))
+    return [
+        {"run_id": run_id, "number": number, "school_id": school, "county_id": county, "students": students}
+        for number, ((school, county), students) in enumerate(counts.items(), start=1)
+    ]
 
 
 def note(database: Database, access: Access) -> None:
@@ -189,6 +200,7 @@ def purge(database: Database, today: str, *, replays_before: datetime | None = N
             session.execute(delete(Replay).where(Replay.at < replays_before))
         count = session.scalar(select(func.count()).select_from(Score).where(Score.run_id.in_(old))) or 0
         session.execute(delete(Score).where(Score.run_id.in_(old)))
+        session.execute(delete(RunPlace).where(RunPlace.run_id.in_(old)))
     database.write_through()
     return count
 
@@ -196,11 +208,11 @@ def purge(database: Database, today: str, *, replays_before: datetime | None = N
 # Reading within a scope ------------------------------------------------------------------------------
 
 
-def within(reach: Reach) -> ColumnElement[bool]:
-    """Return the condition that a score is of a student within reach: `Reach.holds` as SQL."""
+def within(reach: Reach, rows: type[Score] | type[RunPlace] = Score) -> ColumnElement[bool]:
+    """Return the condition that a score, or a place of a run, is within reach: `Reach.holds` as SQL."""
     if reach.column is None:
         return false()
-    column = Score.school_id if reach.column == "school_id" else Score.county_id
+    column = rows.school_id if reach.column == "school_id" else rows.county_id
     beginnings = (func.substr(column, 1, len(one)) == one for one in reach.prefixes)  # LIKE ignores case in SQLite
     return or_(column.in_(sorted(reach.exact)), *beginnings)
 
@@ -239,24 +251,25 @@ def run(database: Database, principal: Principal, run_id: str) -> Seen | None:
 def _seen(
     session: Session, principal: Principal, *, limit: int, before: str | None = None, only: str | None = None
 ) -> list[Seen]:
-    seen = select(Score.run_id, func.count().label("students")).group_by(Score.run_id)
+    newest, places = (Run.at.desc(), Run.id.desc()), RunPlace.run_id == Run.id
+    listed = select(Run.id)
     if principal.role != "auditor":
-        seen = seen.where(within(principal.reach))
-    if only is not None:  # else the scores of all runs would be counted
-        seen = seen.where(Score.run_id == only)
-    counted = seen.subquery()
-    wanted = select(Run, func.coalesce(counted.c.students, 0)).outerjoin(counted, counted.c.run_id == Run.id)
-    if principal.role != "auditor":
-        wanted = wanted.where(or_(counted.c.students > 0, Run.subject == principal.subject))
+        is_within = within(principal.reach, RunPlace)
+        places &= is_within
+        listed = listed.where(
+            or_(Run.subject == principal.subject, Run.id.in_(select(RunPlace.run_id).where(is_within)))
+        )
     if only is not None:
-        wanted = wanted.where(Run.id == only)
+        listed = listed.where(Run.id == only)
     if before is not None:
-        last = session.execute(wanted.where(Run.id == before)).one_or_none()
+        last = session.scalar(select(Run).where(Run.id == before, Run.id.in_(listed)))
         if last is None:  # also where it is there beyond the reach: when it was made is not theirs to know
             return []
-        wanted = wanted.where(or_(Run.at < last[0].at, (Run.at == last[0].at) & (Run.id < last[0].id)))
-    rows = session.execute(wanted.order_by(Run.at.desc(), Run.id.desc()).limit(limit))
-    return [Seen(found, students) for found, students in rows]
+        listed = listed.where(or_(Run.at < last.at, (Run.at == last.at) & (Run.id < last.id)))
+    page = listed.order_by(*newest).limit(limit)  # what follows is worked out for these alone
+    students = select(func.coalesce(func.sum(RunPlace.students), 0)).where(places).scalar_subquery()
+    rows = session.execute(select(Run, students).where(Run.id.in_(page)).order_by(*newest))
+    return [Seen(found, seen) for found, seen in rows]
 
 
 def scores_of(database: Database, principal: Principal, run_id: str) -> pd.DataFrame:
@@ -268,19 +281,24 @@ def scores_of(database: Database, principal: Principal, run_id: str) -> pd.DataF
     return _frame(rows)
 
 
-def history(database: Database, principal: Principal, name: str) -> list[tuple[Run, Score]]:
+def history(database: Database, principal: Principal, name: str, named: Named) -> list[tuple[Run, Score]]:
     """Return the scores of one student within the principal's reach, the newest run first.
 
     Parameters
     ----------
     name
         Pseudonym or student id.
+    named
+        Gives the pseudonym of a student id, by which scores are found.
     """
+    is_meant = or_(Score.pseudonym == name, Score.student_id == name)
+    in_reach = select(RunPlace.run_id).where(within(principal.reach, RunPlace))
     with database.reading() as session:
         rows = session.execute(
             select(Run, Score)
             .join(Run, Run.id == Score.run_id)
-            .where(or_(Score.pseudonym == name, Score.student_id == name), within(principal.reach))
+            .where(Score.run_id.in_(in_reach), Score.pseudonym.in_([name, named(name)]))
+            .where(is_meant, within(principal.reach))
             .order_by(Run.at.desc(), Run.id.desc())
         ).all()
     return [(found, score) for found, score in rows]
