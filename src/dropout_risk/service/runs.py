@@ -138,8 +138,7 @@ def _count(state: State, made: Made) -> None:
     for column, count in Counter(scores.refused["column"].to_list()).items():
         metrics.refusals.labels("state" if pd.isna(column) else column).inc(count)
     risks = scores.frame["risk"].to_numpy()
-    for risk in risks.tolist():
-        metrics.risks.observe(risk)
+    metrics.risks.observe_all(risks)
     made.loaded.drift.note(made.scored.features, risks)
 
 
