@@ -481,6 +481,21 @@ def test_a_connection_that_is_killed_before_its_commit_is_told() -> None:
         assert verify(database).lines == 1
 
 
+def test_a_connection_that_is_killed_before_its_scores_are_sent_keeps_nothing() -> None:
+    with new_store("postgresql") as url, closing(Database(url)) as database:
+        prepare(database)
+        row = ("r1", 1, "G1", "P-1", None, None, None, None, 0.5, "high", "[]", "[]")
+        columns = [column.name for column in Score.__table__.columns]
+        with pytest.raises(StoreError, match="does not answer or refuses") as caught, database.turn() as connection:
+            process = connection.scalar(text("select pg_backend_pid()"))
+            with database.engine.connect() as other:
+                other.execute(text("select pg_terminate_backend(:process)"), {"process": process})
+            database.add(connection, "scores", columns, [row])
+        assert not isinstance(caught.value, UnknownOutcomeError)
+        keep(database, COUNTY, "r1")
+        assert verify(database).lines == 1
+
+
 def test_what_is_kept_is_what_was_told(database: Database) -> None:
     given = scores(TWO_COUNTIES)
     frame = given.frame.assign(grade=pd.array([7, None, 9], dtype="Int64"), school_id=["S1", None, "S2"])
@@ -495,6 +510,26 @@ def test_what_is_kept_is_what_was_told(database: Database) -> None:
     for name in ("student_id", "county_id", "risk", "band", "rank"):
         assert found[name].tolist() == frame[name].tolist()
     assert found["pseudonym"].tolist() == [runs.pseudonyms(database)(student) for student in frame["student_id"]]
+
+
+def test_signs_that_mean_something_to_a_database_are_kept_as_they_are(database: Database) -> None:
+    ids = {"\\N": ("\t", "C1"), "\\.": ("a\tb", "C1"), "x\n\\x": ('"', "C1"), "": ("''", "C1"), "%s?": (";--", "C1")}
+    runs.keep(database, run_of(COUNTY, "r1"), told(database, scores(ids)), access(COUNTY))
+    found = runs.scores_of(database, COUNTY, "r1")
+    assert dict(zip(found["student_id"], found["school_id"], strict=True)) == {one: at for one, (at, _) in ids.items()}
+    assert [seen.students for seen in runs.runs(database, COUNTY)] == [5]
+
+
+def test_a_sign_that_a_database_cannot_keep_is_told_and_nothing_is_kept() -> None:
+    with new_store("postgresql") as url, closing(Database(url)) as database:
+        prepare(database)
+        students = told(database, scores({"G1": ("S1", "C1"), "G\0": ("S1", "C1")}))
+        with pytest.raises(StoreError, match="nothing of what was being written was kept") as caught:
+            runs.keep(database, run_of(COUNTY, "r1"), students, access(COUNTY))
+        assert "G" not in str(caught.value)
+        assert runs.run(database, COUNTY, "r1") is None
+        keep(database, COUNTY, "r2")
+        assert verify(database).lines == 1
 
 
 def test_reasons_are_kept_in_the_very_text_that_is_answered(database: Database) -> None:

@@ -132,7 +132,7 @@ def keep(database: Database, run: Run, told: Told, access: Access, *, replay: tu
         connection.execute(insert(Run), run.values())
         if rows:
             connection.execute(insert(RunPlace), _places(run.id, told))
-            connection.exec_driver_sql(_ADD_SCORES.format(*([database.mark] * len(rows[0]))), rows)
+            database.add(connection, "scores", ("run_id", *_SCORE, "gaps"), rows)
         if replay is not None:
             key, answer = replay
             given = {
@@ -152,8 +152,6 @@ _SCORE = (
     "rank", "student_id", "pseudonym", "school_id", "county_id", "class_id", "grade", "risk", "band", "reasons"
 )  # fmt: skip
 """The columns of a score that are told under the same name."""
-# Written out, since for rows by the hundred it costs more to ready their values one by one than to keep them.
-_ADD_SCORES = f"insert into scores (run_id, {', '.join(_SCORE)}, gaps) values ({', '.join(['{}'] * (len(_SCORE) + 2))})"
 
 
 def _rows(run_id: str, told: Told) -> list[tuple[Any, ...]]:
