@@ -488,6 +488,51 @@ def test_a_list_is_made_of_those_within_the_scope(world: World) -> None:
     assert OTHER_COUNTY not in json.dumps(answer["expected"])
 
 
+def failing(*_: Any, **__: Any) -> Any:
+    raise RuntimeError(f"of {students_of(SCHOOL)[0]}")
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "said"),
+    [
+        ("a place that is not there", 422, "990101 has no capacity"),
+        ("the audit is full", 503, "nothing of what was being written was kept"),
+        ("something that nobody foresaw", 500, "The service has failed. "),
+    ],
+)
+def test_a_list_that_fails_after_its_roster_was_scored_says_what_is_kept(
+    case: str, status: int, said: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = {"tables": small_roster(SCHOOL), "capacity": {"x": 1} if "place" in case else 2, "lang": "en"}
+    if "nobody" in case:
+        monkeypatch.setattr("dropout_risk.service.routes.targets.target_list", failing)
+    refuse = "create trigger no_list before insert on audit when new.action = 'list' begin select raise(abort, ''); end"
+    with world.service.database.turn() as connection:
+        connection.execute(text(refuse if "audit" in case else "select 1"))
+    try:
+        detail = assert_problem(world.ask("school", "POST", "/targets", json=body), status)["detail"]
+    finally:
+        with world.service.database.turn() as connection:
+            connection.execute(text("drop trigger if exists no_list"))
+    monkeypatch.undo()
+    assert said in detail
+    assert "nothing was scored" not in detail
+    assert students_of(SCHOOL)[0] not in detail
+    (run_id,) = re.findall("kept as the run ([0-9a-f]{32}): send run_id", detail)
+    assert world.ask("school", "GET", f"/runs/{run_id}").json()["students"] == 4
+    again = world.ask("school", "POST", "/targets", json={"run_id": run_id, "capacity": 2})
+    assert len(again.json()["students"]) == 2
+    wrong = world.ask("school", "POST", "/targets", json={"run_id": run_id, "capacity": {"x": 1}})
+    assert run_id not in assert_problem(wrong, 422)["detail"]
+
+
+def test_a_list_of_a_roster_without_scores_says_why(world: World) -> None:
+    answer = world.ask("school", "POST", "/targets", json={"tables": small_roster(FAR), "capacity": 2})
+    detail = assert_problem(answer, 422)["detail"]
+    assert "No student of this roster got a score" in detail
+    assert "is kept as the run" in detail
+
+
 def test_the_same_request_of_somebody_else_is_another_request(world: World) -> None:
     body = {"tables": small_roster(*SCHOOLS)}
     headers = {"idempotency-key": "the-same"}

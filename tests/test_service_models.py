@@ -17,14 +17,14 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from dropout_risk.bundle import Bundle, folder_token, save_bundle
+from dropout_risk.bundle import Bundle, folder_token, load_bundle, save_bundle
 from dropout_risk.errors import RegistryError
 from dropout_risk.model import DropoutRiskClassifier
 from dropout_risk.registry import import_mlflow, log_model, model_token, promote
 from dropout_risk.service import runs
 from dropout_risk.service.app import create_app
 from dropout_risk.service.models import Models
-from dropout_risk.service.scoring import load
+from dropout_risk.service.scoring import describe_model, load
 from dropout_risk.service.settings import Settings
 
 ROWS = [{"absent": 9.0, "km": 1.5}, {"absent": 0.0, "km": 12.0}, {"absent": 4.0, "km": None}]
@@ -288,6 +288,26 @@ def test_models_change_while_requests_are_answered_and_no_answer_mixes_two(
         assert all(one.result(20) > 0 for one in asking)
     assert set(seen) == set(risks)
     assert figure(client, "model_swaps") == 12.0
+
+
+def test_a_model_is_described_once_and_the_next_one_anew(
+    client: TestClient, folder: Path, second: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described: list[str] = []
+
+    def count(bundle: Bundle) -> dict[str, Any]:
+        described.append(bundle.version_label)
+        return describe_model(bundle)
+
+    monkeypatch.setattr("dropout_risk.service.models.describe_model", count)
+    answer, again = client.get("/model"), client.get("/model")
+    assert answer.content == again.content
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == describe_model(load_bundle(folder))
+    save_bundle(second, folder, overwrite=True)
+    assert look(client)
+    assert client.get("/model").json() == client.get("/model").json() == describe_model(load_bundle(folder))
+    assert described == [answer.json()["version"], second.version_label]
 
 
 # What tells one model from another -------------------------------------------------------------------

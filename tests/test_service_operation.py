@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import math
 import os
 import resource
 import shutil
@@ -26,6 +27,8 @@ import httpx2
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from running_service import Running, running
 from sqlalchemy import func, select, text
@@ -40,6 +43,7 @@ from dropout_risk.profile import profile_of
 from dropout_risk.service import runs
 from dropout_risk.service.app import create_app
 from dropout_risk.service.logs import JsonLines
+from dropout_risk.service.metrics import Metrics
 from dropout_risk.service.settings import Settings
 from dropout_risk.service.waiting import LARGE, PROCESSES, BusyError, Line, own_cores
 from dropout_risk.store import runs as kept
@@ -311,6 +315,20 @@ def test_figures_count_requests_rows_causes_and_risks(client: TestClient) -> Non
     assert after["model_age_seconds",] == pytest.approx(
         time.time() - pd.Timestamp("2026-11-22", tz="UTC").timestamp(), abs=60
     )
+
+
+@given(st.lists(st.floats(0, 1) | st.sampled_from([0.01, 0.5, 1.0, math.nan, math.inf, -1.0])))
+def test_risks_are_counted_at_once_as_one_by_one(risks: list[float]) -> None:
+    at_once, one_by_one = Metrics(), Metrics()
+    at_once.risks.observe_all(np.array(risks))
+    for risk in risks:
+        one_by_one.risks.observe(risk)
+
+    def told(metrics: Metrics) -> dict[str, float]:
+        samples = metrics.risks.collect()[0].samples
+        return {sample.name + str(sample.labels): sample.value for sample in samples if "created" not in sample.name}
+
+    assert told(at_once) == pytest.approx(told(one_by_one), nan_ok=True)
 
 
 def test_drift_is_told_by_group_and_alarms_above_its_level(client: TestClient, training: pd.DataFrame) -> None:

@@ -1,6 +1,8 @@
 """The store on SQLite and on PostgreSQL: migrations with data in them, keys, runs within a scope, the audit."""
 
 import hmac
+import json
+import math
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +19,9 @@ import pandas as pd
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import delete, func, select, text, update
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import delete, event, func, inspect, select, text, update
 from stores import KINDS, lost_commits, new_store
 
 from dropout_risk.access import Principal
@@ -113,17 +117,17 @@ def access(principal: Principal, **told: Any) -> Access:
     return Access(principal, "score", principal.may("score"), **told)
 
 
+def told(database: Database, scores: Scores) -> runs.Told:
+    return runs.Told.of(scores, runs.pseudonyms(database))
+
+
+def history(database: Database, principal: Principal, name: str) -> list[tuple[Run, Score]]:
+    return runs.history(database, principal, name, runs.pseudonyms(database))
+
+
 def keep(database: Database, principal: Principal, run_id: str, **options: Any) -> None:
-    named = runs.pseudonyms(database)
-    at = options.pop("at", None)
-    runs.keep(
-        database,
-        run_of(principal, run_id, at),
-        scores(TWO_COUNTIES),
-        access(principal, students=3),
-        named=named,
-        **options,
-    )
+    run = run_of(principal, run_id, options.pop("at", None))
+    runs.keep(database, run, told(database, scores(TWO_COUNTIES)), access(principal, students=3), **options)
 
 
 # Migrations ------------------------------------------------------------------------------------------
@@ -153,6 +157,56 @@ def test_a_store_goes_down_and_up_with_what_is_in_it(database: Database) -> None
     assert revision_of(database) is None
     prepare(database)
     assert keys.all_keys(database) == []
+
+
+BEFORE_PLACES = (
+    "insert into runs (id, subject, role, purpose, at, as_of, expires, lang, model_version, model_digest, data_digest, "
+    "rows_in, scored, refused) values ('{run}', '{subject}', 'county', 'support', '2022-07-0{number} 00:00:00+00:00', "
+    "'2022-07-08', '2023-01-13', 'zh', 'abc', 'abc', 'def', 9, 9, 0)",
+    "insert into scores (run_id, rank, student_id, pseudonym, school_id, county_id, class_id, grade, risk, band, "
+    "reasons, gaps) values ('{run}', {rank}, '{student}', '{pseudonym}', {school}, {county}, null, 7, 0.5, 'high', "
+    "'[]', '[]')",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_store_from_before_the_places_of_runs_shows_the_same(kind: str) -> None:
+    with new_store(kind) as url, closing(Database(url)) as database:
+        upgrade(database, "0002")
+        named = runs.pseudonyms(database)
+        places = {"r1": ["S1 C1", "S1 C1", "S2 C1", " C1", "S3 C2", " "], "r2": ["S3 C2"], "r3": []}
+        with database.turn() as connection:
+            for number, (run, own) in enumerate(places.items(), start=1):
+                add_run, add_score = BEFORE_PLACES
+                connection.exec_driver_sql(add_run.format(run=run, number=number, subject=COUNTY.subject))
+                for rank, place in enumerate(own, start=1):
+                    school, county = (f"'{one}'" if one else "null" for one in place.split(" "))
+                    told = {"rank": rank, "student": f"G{rank}", "pseudonym": named(f"G{rank}")}
+                    connection.exec_driver_sql(add_score.format(run=run, school=school, county=county, **told))
+        for _ in range(2):
+            with pytest.raises(StoreError, match="store upgrade"):
+                prepare(database)
+            upgrade(database)
+            counts = {
+                who.subject: {seen.run.id: seen.students for seen in runs.runs(database, who)}
+                for who in (SCHOOL, COUNTY, OTHER, PROVINCE, AUDITOR)
+            }
+            assert counts == {
+                "k-school": {"r1": 2},
+                "k-county": {"r3": 0, "r2": 0, "r1": 4},
+                "k-other": {"r2": 1, "r1": 1},
+                "k-province": {"r2": 1, "r1": 5},
+                "k-auditor": {"r3": 0, "r2": 1, "r1": 6},
+            }
+            for name in ("G1", named("G1")):
+                assert [run.id for run, _ in history(database, PROVINCE, name)] == ["r2", "r1"]
+            with database.reading() as session:
+                context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+                assert compare_metadata(context, Base.metadata) == []
+            downgrade(database, "0002")
+            with database.reading() as session:
+                found = {index["name"] for index in inspect(session.connection()).get_indexes("scores")}
+            assert found == {f"ix_scores_{n}" for n in ("county_id", "pseudonym", "school_id", "student_id_run_id")}
 
 
 @pytest.mark.slow
@@ -291,7 +345,7 @@ def test_a_run_beyond_the_scope_is_as_one_that_is_not_there(database: Database) 
     stranger = Principal("k-x", "school", ("S9",))
     assert runs.run(database, stranger, "r1") is runs.run(database, stranger, "r2") is None
     assert runs.runs(database, stranger) == []
-    assert runs.history(database, stranger, "G1") == []
+    assert history(database, stranger, "G1") == []
 
 
 def test_a_student_is_found_by_id_and_by_pseudonym(database: Database) -> None:
@@ -299,13 +353,80 @@ def test_a_student_is_found_by_id_and_by_pseudonym(database: Database) -> None:
     keep(database, COUNTY, "r2", at=datetime(2022, 7, 10, tzinfo=UTC))
     pseudonym = runs.pseudonyms(database)("G1")
     for name in ("G1", pseudonym):
-        found = runs.history(database, SCHOOL, name)
+        found = history(database, SCHOOL, name)
         assert [run.id for run, _ in found] == ["r2", "r1"]
         assert [score.student_id for _, score in found] == ["G1", "G1"]
-    (_, score), *_ = runs.history(database, SCHOOL, "G1")
+    (_, score), *_ = history(database, SCHOOL, "G1")
     assert score.reasons[0]["text"] == "缺勤"
     assert score.gaps == ["成绩"]
     assert "G1" not in pseudonym
+
+
+def test_a_name_that_is_another_students_pseudonym_shows_both_and_no_third(sqlite: Database) -> None:
+    pseudonym = runs.pseudonyms(sqlite)("G1")
+    students = told(sqlite, scores({"G1": ("S1", "C1"), pseudonym: ("S1", "C1"), "G2": ("S1", "C1")}))
+    same = [students.columns["pseudonym"][0], students.columns["pseudonym"][1], students.columns["pseudonym"][1]]
+    students.columns["pseudonym"][:] = same  # as if two digests began alike
+    runs.keep(sqlite, run_of(COUNTY, "r1"), students, access(COUNTY))
+    assert {score.student_id for _, score in history(sqlite, COUNTY, pseudonym)} == {"G1", pseudonym}
+
+
+ids = st.sampled_from(["a", "A", "ab", "b", None])
+holders = st.one_of(
+    st.builds(lambda one: Principal("k", "school", (one,)), st.sampled_from(["a", "A", "x"])),
+    st.builds(lambda one: Principal("k", "county", (one, "b")), st.sampled_from(["a", "A", "x"])),
+    st.builds(lambda one: Principal("k", "province", (f"{one}*",)), st.sampled_from(["a", "A", "x", ""])),
+    st.just(Principal("k", "auditor")),
+)
+kept_runs = st.lists(st.tuples(st.booleans(), st.integers(1, 3), st.lists(st.tuples(ids, ids), max_size=4)), max_size=5)
+
+
+@given(kept=kept_runs, who=holders, limit=st.integers(1, 6), page=st.integers(0, 4))
+def test_the_list_of_runs_says_what_their_scores_say(
+    kept: list[tuple[bool, int, list[tuple[str | None, str | None]]]], who: Principal, limit: int, page: int
+) -> None:
+    expected = []
+    with new_store("sqlite") as url, closing(Database(url)) as database:
+        prepare(database)
+        for number, (own, day, places) in enumerate(kept):
+            by, at = Principal("k" if own else "other", "auditor"), datetime(2022, 7, day, tzinfo=UTC)
+            students = told(database, scores({f"G{place}": one for place, one in enumerate(places)}))
+            runs.keep(database, run_of(by, f"r{number}", at), students, access(by))
+            seen = len(places) if who.role == "auditor" else sum(who.reach.holds(*place) for place in places)
+            if seen or own or who.role == "auditor":
+                expected.append((day, f"r{number}", seen))
+        expected.sort(reverse=True)
+        whole = [run_id for _, run_id, _ in expected]
+        before = whole[page] if page < len(whole) else None
+        told_so = [(one.run.at.day, one.run.id, one.students) for one in runs.runs(database, who, limit=limit)]
+        assert told_so == expected[:limit]
+        if before is not None:
+            rest = [one.run.id for one in runs.runs(database, who, limit=limit, before=before)]
+            assert rest == whole[page + 1 : page + 1 + limit]
+        for number in range(len(kept)):
+            one = runs.run(database, who, f"r{number}")
+            assert (one and one.students) == {run_id: seen for _, run_id, seen in expected}.get(f"r{number}")
+
+
+def test_runs_are_listed_and_a_student_is_found_without_a_look_at_all_scores(sqlite: Database) -> None:
+    keep(sqlite, COUNTY, "r1")
+    plans: list[str] = []
+
+    def explain(connection: Any, cursor: Any, statement: str, given: Any, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            rows = connection.connection.driver_connection.execute(f"explain query plan {statement}", given)
+            plans.extend(row[3] for row in rows)
+
+    named = runs.pseudonyms(sqlite)
+    event.listen(sqlite.engine, "before_cursor_execute", explain)
+    for who in (SCHOOL, COUNTY, PROVINCE, AUDITOR):
+        runs.runs(sqlite, who)
+        runs.run(sqlite, who, "r1")
+    assert not [step for step in plans if "scores" in step]
+    for who in (SCHOOL, COUNTY, PROVINCE):
+        assert runs.history(sqlite, who, "G1", named)
+    found = {step for step in plans if "scores" in step}
+    assert found == {"SEARCH scores USING INDEX ix_scores_run_id_pseudonym (run_id=? AND pseudonym=?)"}
 
 
 def test_runs_come_in_pages(database: Database) -> None:
@@ -323,7 +444,7 @@ def test_a_run_is_kept_whole_or_not_at_all(database: Database) -> None:
         keep(database, COUNTY, "r1")
     twice = replace(scores(TWO_COUNTIES), frame=scores(TWO_COUNTIES).frame.assign(rank=1))
     with pytest.raises(StoreError) as caught:
-        runs.keep(database, run_of(COUNTY, "r2"), twice, access(COUNTY), named=runs.pseudonyms(database))
+        runs.keep(database, run_of(COUNTY, "r2"), told(database, twice), access(COUNTY))
     assert "G1" not in str(caught.value)
     assert [seen.run.id for seen in runs.runs(database, COUNTY)] == ["r1"]
     assert verify(database).lines == 1
@@ -331,9 +452,9 @@ def test_a_run_is_kept_whole_or_not_at_all(database: Database) -> None:
 
 @pytest.mark.parametrize("carried_out", [True, False])
 def test_what_is_lost_in_the_commit_is_not_said_to_be_lost(carried_out: bool, database: Database) -> None:
-    named = runs.pseudonyms(database)
+    students = told(database, scores(TWO_COUNTIES))
     with lost_commits(database, kept=carried_out), pytest.raises(UnknownOutcomeError, match="is not known"):
-        runs.keep(database, run_of(COUNTY, "r1"), scores(TWO_COUNTIES), access(COUNTY), named=named)
+        runs.keep(database, run_of(COUNTY, "r1"), students, access(COUNTY))
     assert (runs.run(database, COUNTY, "r1") is not None) == carried_out
     keep(database, COUNTY, "r2")
     assert verify(database) == replace(verify(database), lines=1 + carried_out, faults=())
@@ -360,20 +481,66 @@ def test_a_connection_that_is_killed_before_its_commit_is_told() -> None:
         assert verify(database).lines == 1
 
 
+def test_a_connection_that_is_killed_before_its_scores_are_sent_keeps_nothing() -> None:
+    with new_store("postgresql") as url, closing(Database(url)) as database:
+        prepare(database)
+        row = ("r1", 1, "G1", "P-1", None, None, None, None, 0.5, "high", "[]", "[]")
+        columns = [column.name for column in Score.__table__.columns]
+        with pytest.raises(StoreError, match="does not answer or refuses") as caught, database.turn() as connection:
+            process = connection.scalar(text("select pg_backend_pid()"))
+            with database.engine.connect() as other:
+                other.execute(text("select pg_terminate_backend(:process)"), {"process": process})
+            database.add(connection, "scores", columns, [row])
+        assert not isinstance(caught.value, UnknownOutcomeError)
+        keep(database, COUNTY, "r1")
+        assert verify(database).lines == 1
+
+
 def test_what_is_kept_is_what_was_told(database: Database) -> None:
-    told = scores(TWO_COUNTIES)
-    frame = told.frame.assign(grade=pd.array([7, None, 9], dtype="Int64"), school_id=["S1", None, "S2"])
+    given = scores(TWO_COUNTIES)
+    frame = given.frame.assign(grade=pd.array([7, None, 9], dtype="Int64"), school_id=["S1", None, "S2"])
     other = replace(REASON, value="鄂温克\n“一”", median=None, changeable=None)
-    told = replace(told, frame=frame, reasons=[[REASON, other], [], [other]], gaps=[[], ["成绩"], []])
-    runs.keep(database, run_of(PROVINCE, "r1"), told, access(PROVINCE), named=runs.pseudonyms(database))
+    given = replace(given, frame=frame, reasons=[[REASON, other], [], [other]], gaps=[[], ["成绩"], []])
+    runs.keep(database, run_of(PROVINCE, "r1"), told(database, given), access(PROVINCE))
     found = runs.scores_of(database, PROVINCE, "r1")
     assert found["grade"].astype(object).where(found["grade"].notna(), None).tolist() == [7, None, 9]
     assert found["school_id"].astype(object).where(found["school_id"].notna(), None).tolist() == ["S1", None, "S2"]
-    assert found["reasons"].tolist() == [[reason.to_dict() for reason in own] for own in told.reasons]
-    assert found["data_gaps"].tolist() == told.gaps
+    assert found["reasons"].tolist() == [[reason.to_dict() for reason in own] for own in given.reasons]
+    assert found["data_gaps"].tolist() == given.gaps
     for name in ("student_id", "county_id", "risk", "band", "rank"):
         assert found[name].tolist() == frame[name].tolist()
     assert found["pseudonym"].tolist() == [runs.pseudonyms(database)(student) for student in frame["student_id"]]
+
+
+def test_signs_that_mean_something_to_a_database_are_kept_as_they_are(database: Database) -> None:
+    ids = {"\\N": ("\t", "C1"), "\\.": ("a\tb", "C1"), "x\n\\x": ('"', "C1"), "": ("''", "C1"), "%s?": (";--", "C1")}
+    runs.keep(database, run_of(COUNTY, "r1"), told(database, scores(ids)), access(COUNTY))
+    found = runs.scores_of(database, COUNTY, "r1")
+    assert dict(zip(found["student_id"], found["school_id"], strict=True)) == {one: at for one, (at, _) in ids.items()}
+    assert [seen.students for seen in runs.runs(database, COUNTY)] == [5]
+
+
+def test_a_sign_that_a_database_cannot_keep_is_told_and_nothing_is_kept() -> None:
+    with new_store("postgresql") as url, closing(Database(url)) as database:
+        prepare(database)
+        students = told(database, scores({"G1": ("S1", "C1"), "G\0": ("S1", "C1")}))
+        with pytest.raises(StoreError, match="nothing of what was being written was kept") as caught:
+            runs.keep(database, run_of(COUNTY, "r1"), students, access(COUNTY))
+        assert "G" not in str(caught.value)
+        assert runs.run(database, COUNTY, "r1") is None
+        keep(database, COUNTY, "r2")
+        assert verify(database).lines == 1
+
+
+def test_reasons_are_kept_in_the_very_text_that_is_answered(database: Database) -> None:
+    reasons = [[replace(REASON, contribution=0.1 + 0.2, value=math.nan, text="缺勤\u2028“一”")], [], [REASON]]
+    students = told(database, replace(scores(TWO_COUNTIES), reasons=reasons))
+    runs.keep(database, run_of(PROVINCE, "r1"), students, access(PROVINCE))
+    with database.reading() as session:
+        rows = session.execute(text("select cast(reasons as text), cast(gaps as text) from scores order by rank")).all()
+    assert [row[0] for row in rows] == students.columns["reasons"]
+    assert [row[1] for row in rows] == students.columns["data_gaps"]
+    assert json.loads(rows[0][0])[0]["value"] is None
 
 
 def test_a_pseudonym_is_the_beginning_of_a_keyed_digest() -> None:
@@ -395,8 +562,9 @@ def test_what_has_expired_is_removed_and_the_audit_stays(database: Database) -> 
     keep(database, COUNTY, "r1", replay=("k", runs.Answer("d" * 64, "r1", "json", b"packed")))
     assert runs.purge(database, "2023-01-13") == 0
     assert runs.purge(database, "2023-01-14") == 3
-    assert runs.history(database, COUNTY, "G1") == []
-    assert [seen.run.id for seen in runs.runs(database, COUNTY)] == ["r1"]
+    assert [seen.students for seen in runs.runs(database, PROVINCE)] == []
+    assert history(database, COUNTY, "G1") == []
+    assert [(seen.run.id, seen.students) for seen in runs.runs(database, COUNTY)] == [("r1", 0)]
     assert verify(database) == replace(verify(database), lines=1, faults=())
     with database.reading() as session:
         assert session.scalar(select(func.count()).select_from(Replay)) == 0

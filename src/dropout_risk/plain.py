@@ -40,11 +40,22 @@ def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
     >>> records(pd.DataFrame({"grade": pd.array([7, None], dtype="Int64"), "risk": [0.1, None]}))
     [{'grade': 7, 'risk': 0.1}, {'grade': None, 'risk': None}]
     """
-    names = [str(name) for name in frame.columns.tolist()]
-    if not names or frame.empty:
+    columns = columns_of(frame)
+    if not columns or frame.empty:
         return [{} for _ in range(len(frame))]
-    columns = [_cells(column) for _, column in frame.items()]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def columns_of(frame: "pd.DataFrame") -> dict[str, list[Any]]:
+    """Return the columns of a table as lists in which a missing value, of whatever kind, is None.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> columns_of(pd.DataFrame({"grade": pd.array([7, None], dtype="Int64"), "risk": [0.1, None]}))
+    {'grade': [7, None], 'risk': [0.1, None]}
+    """
+    return {str(name): _cells(column) for name, column in frame.items()}
 
 
 def _cells(column: "pd.Series[Any]") -> list[Any]:

@@ -97,6 +97,10 @@ class Scores:
             {**row, "reasons": [reason.to_dict() for reason in reasons], "data_gaps": gaps}
             for row, reasons, gaps in zip(records(self.frame), self.reasons, self.gaps, strict=True)
         ]
+        return self.around(students)
+
+    def around(self, students: Any) -> dict[str, Any]:
+        """Return what `to_dict` does, with the students as they are given."""
         return {
             "as_of": self.as_of,
             "expires": self.expires,

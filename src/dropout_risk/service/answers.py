@@ -3,11 +3,12 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, Literal
 
+import orjson
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
-from pydantic_core import to_json
 
 from dropout_risk.errors import DropoutRiskError
 
@@ -76,7 +77,7 @@ def write(answer: Mapping[str, Any], wanted: Format) -> Iterator[bytes]:
     Parameters
     ----------
     answer
-        As `scoring.answer` makes it.
+        As `scoring.answer` makes it: `students` by column, with `reasons` and `data_gaps` as texts of JSON.
     wanted
         In which format. In CSV and workbooks every row of the roster is one line: with a risk, or with the reason
         why it has none.
@@ -92,15 +93,24 @@ def write(answer: Mapping[str, Any], wanted: Format) -> Iterator[bytes]:
 def _json(answer: Mapping[str, Any]) -> Iterator[bytes]:
     before = b"{"
     for name, value in answer.items():
+        yield before + orjson.dumps(name) + b":"
         if name == "students":
-            yield before + b'"students":['
-            for start in range(0, len(value), _PIECE):
-                yield (b"," if start else b"") + to_json(value[start : start + _PIECE])[1:-1]
-            yield b"]"
+            yield from _students(value)
         else:
-            yield before + to_json(name) + b":" + to_json(value)
+            yield orjson.dumps(value)
         before = b","
     yield b"}"
+
+
+def _students(columns: Mapping[str, Sequence[Any]]) -> Iterator[bytes]:
+    """Yield the students as a list of objects; what is JSON already stays as it is."""
+    cells = (map(orjson.Fragment, own) if name in _IN_JSON else own for name, own in columns.items())
+    rows = zip(*cells, strict=True)
+    before = b"["
+    while piece := [dict(zip(columns, row, strict=True)) for row in islice(rows, _PIECE)]:
+        yield before + orjson.dumps(piece)[1:-1]
+        before = b","
+    yield b"[]" if before == b"[" else b"]"
 
 
 def safe_cell(value: object) -> object:
@@ -114,6 +124,7 @@ def safe_cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
+_IN_JSON = ("reasons", "data_gaps")
 _COLUMNS = ("student_id", "pseudonym", "school_id", "county_id", "class_id", "grade", "row", "risk", "band", "rank")
 _OF_REASON = ("text", "contribution", "changeable", "measure")
 
@@ -121,15 +132,22 @@ _OF_REASON = ("text", "contribution", "changeable", "measure")
 def _table(answer: Mapping[str, Any]) -> Iterator[Sequence[object]]:
     """Yield header and lines: the students that have a score, then the rows that have none."""
     students, refused = answer["students"], answer["refused"]
-    present = [name for name in _COLUMNS if any(row.get(name) is not None for row in (*students, *refused))]
-    most = max((len(row["reasons"]) for row in students), default=0)
+    reasons, gaps = (list(map(orjson.loads, students[name])) for name in _IN_JSON)
+    values = {name: students.get(name) or [None] * len(reasons) for name in _COLUMNS}
+    present = [
+        name
+        for name in _COLUMNS
+        if any(value is not None for value in chain(values[name], (row.get(name) for row in refused)))
+    ]
+    most = max(map(len, reasons), default=0)
     of_reasons = [f"{name}_{place + 1}" for place in range(most) for name in _OF_REASON]
     yield [*present, *of_reasons, "data_gaps", "as_of", "expires", "not_scored"]
     days = [answer.get("as_of"), answer.get("expires")]
-    for row in students:
-        reasons = [reason.get(name) for reason in row["reasons"] for name in _OF_REASON]
-        padding = [None] * (len(of_reasons) - len(reasons))
-        yield [*map(row.get, present), *reasons, *padding, "; ".join(row["data_gaps"]), *days, None]
+    own = zip(*(values[name] for name in present), strict=True)
+    for row, its_reasons, its_gaps in zip(own, reasons, gaps, strict=True):
+        told = [reason.get(name) for reason in its_reasons for name in _OF_REASON]
+        padding = [None] * (len(of_reasons) - len(told))
+        yield [*row, *told, *padding, "; ".join(its_gaps), *days, None]
     for row in refused:
         yield [*map(row.get, present), *[None] * len(of_reasons), None, *days, row["message"]]
 

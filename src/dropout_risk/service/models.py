@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from threading import Event, Lock, Thread
+
+from starlette.responses import JSONResponse
 
 from dropout_risk.backtest import Backtest
 from dropout_risk.bundle import Bundle
 from dropout_risk.errors import BundleError, DropoutRiskError
 from dropout_risk.registry import model_token
 from dropout_risk.service.drift import Drift
-from dropout_risk.service.scoring import load
+from dropout_risk.service.scoring import describe_model, load
 from dropout_risk.service.settings import Settings
 
 _NOT_STARTED = "the service is starting"
@@ -38,6 +41,11 @@ class Loaded:
         """Return a bundle with what is made from it once."""
         backtest = Backtest.from_dict(bundle.backtest) if bundle.backtest else None
         return cls(bundle, token, Drift(bundle.data.get("profile", {})), backtest)
+
+    @cached_property
+    def described(self) -> bytes:
+        """What people may want to know about it, as JSON; with its card that is long, so it is written once."""
+        return bytes(JSONResponse(describe_model(self.bundle)).body)
 
 
 class Models:

@@ -6,7 +6,8 @@ sent, because a value may be a student's.
 
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -27,6 +28,9 @@ DETAILS = {
     404: "There is nothing at this address; /docs lists what there is.",
     405: "This address does not take this method; /docs lists which it takes.",
 }
+
+_HAPPENED = "_happened"
+"""Under which name an error carries a sentence of `also_saying`; its own text may be one that must not be told."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +56,16 @@ class NotFoundError(DropoutRiskError):
 
     http_status = 404
     title = "There is no such thing"
+
+
+@contextmanager
+def also_saying(happened: str) -> Iterator[None]:
+    """Let the answer say what has happened already, should the rest fail, whatever it fails of."""
+    try:
+        yield
+    except Exception as error:
+        setattr(error, _HAPPENED, happened)
+        raise
 
 
 def problem(status: int, detail: str, *, kind: type[DropoutRiskError] | None = None, **members: Any) -> JSONResponse:
@@ -94,7 +108,8 @@ def install(app: FastAPI) -> None:
 async def _of_this_package(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DropoutRiskError)
     kind = InputError if isinstance(error, RowsError) else type(error)
-    answer = problem(error.http_status, str(error), kind=kind, problems=getattr(error, "problems", []))
+    detail = " ".join([str(error), *filter(None, [_happened(error)])])
+    answer = problem(error.http_status, detail, kind=kind, problems=getattr(error, "problems", []))
     if (seconds := getattr(error, "retry_after", None)) is not None:
         answer.headers["retry-after"] = str(seconds)
     elif error.http_status == 401:
@@ -143,8 +158,15 @@ class UnexpectedErrors:
             number = uuid4().urn
             _log.error("%s: %s at %s", number, type(error).__name__, _place(error))
             if not started:
-                detail = f"The service has failed; nothing was scored. Tell whoever runs it this number: {number}."
+                failed = "The service has failed; nothing was scored."
+                if happened := _happened(error):
+                    failed = f"The service has failed. {happened}"
+                detail = f"{failed} Tell whoever runs it this number: {number}."
                 await problem(500, detail, kind=DropoutRiskError, instance=number)(scope, receive, send)
+
+
+def _happened(error: Exception) -> str | None:
+    return getattr(error, _HAPPENED, None)
 
 
 def _place(error: Exception) -> str:

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
 from hashlib import sha256
 from itertools import chain
 from typing import Any
@@ -42,6 +41,7 @@ class Made:
 
     run: Run
     scored: Scored
+    told: kept.Told
     loaded: Loaded
 
 
@@ -69,17 +69,16 @@ def score_and_answer(
     if key is not None and (before := _given_before(state, caller, key, digest)):
         return before
     scored = score_roster(read_roster(body, state), loaded.bundle, caller.principal.reach, state.limits)
-    made = Made(_run(caller, loaded, scored, body.digest), scored, loaded)
-    named = _named(state, loaded)
-    told = write(answer(scored, loaded.bundle, run_id=made.run.id, named=named), wanted)
+    made = _made(state, caller, loaded, scored, body.digest)
+    written = write(answer(scored, loaded.bundle, made.told, run_id=made.run.id), wanted)
     if key is None:
-        given = _sent(told, wanted)
-        _keep(state, caller, made, named=named)
+        given = _sent(written, wanted)
+        _keep(state, caller, made)
         return given
-    sealed = seal(told, key)
+    sealed = seal(written, key)
     replay = name_of(key), kept.Answer(digest, made.run.id, wanted, sealed)
     try:
-        _keep(state, caller, made, named=named, replay=replay)
+        _keep(state, caller, made, replay=replay)
     except StoreError as error:  # perhaps the same request, sent twice at once, was quicker; or it was kept after all
         if before := _given_after_all(state, caller, key, digest, error):
             return before
@@ -90,14 +89,15 @@ def score_and_answer(
 def score_and_keep(state: State, caller: Caller, loaded: Loaded, roster: Roster, digest: str) -> Made:
     """Score a roster and keep the run."""
     scored = score_roster(roster, loaded.bundle, caller.principal.reach, state.limits)
-    made = Made(_run(caller, loaded, scored, digest), scored, loaded)
+    made = _made(state, caller, loaded, scored, digest)
     _keep(state, caller, made)
     return made
 
 
-def _named(state: State, loaded: Loaded) -> kept.Named | None:
-    """Return what names students, each once; the rows of a flat table are nobody's by name."""
-    return cache(state.named) if loaded.bundle.kind == "county" else None
+def _made(state: State, caller: Caller, loaded: Loaded, scored: Scored, digest: str) -> Made:
+    named = state.named if loaded.bundle.kind == "county" else None
+    told = kept.Told.of(scored.scores, named)
+    return Made(_run(caller, loaded, scored, digest), scored, told, loaded)
 
 
 def _run(caller: Caller, loaded: Loaded, scored: Scored, digest: str) -> Run:
@@ -120,20 +120,11 @@ def _run(caller: Caller, loaded: Loaded, scored: Scored, digest: str) -> Run:
     )
 
 
-def _keep(
-    state: State,
-    caller: Caller,
-    made: Made,
-    *,
-    named: kept.Named | None = None,
-    replay: tuple[str, kept.Answer] | None = None,
-) -> None:
-    """Keep a run; `named` gives the pseudonyms that its answer has got, so that they are not worked out again."""
-    run, scores = made.run, made.scored.scores
+def _keep(state: State, caller: Caller, made: Made, *, replay: tuple[str, kept.Answer] | None = None) -> None:
+    run = made.run
     access = caller.access(run, students=run.scored)
-    named = named or _named(state, made.loaded)
     try:
-        kept.keep(state.database, run, scores, access, named=named, replay=replay)
+        kept.keep(state.database, run, made.told, access, replay=replay)
     except UnknownOutcomeError as error:
         raise UnknownOutcomeError(_NOT_KNOWN.format(run=run.id)) from error
     _count(state, made)
@@ -147,8 +138,7 @@ def _count(state: State, made: Made) -> None:
     for column, count in Counter(scores.refused["column"].to_list()).items():
         metrics.refusals.labels("state" if pd.isna(column) else column).inc(count)
     risks = scores.frame["risk"].to_numpy()
-    for risk in risks.tolist():
-        metrics.risks.observe(risk)
+    metrics.risks.observe_all(risks)
     made.loaded.drift.note(made.scored.features, risks)
 
 

@@ -1,7 +1,7 @@
 """From what was sent to an answer: read, score within a scope, say what was wrong."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -37,11 +37,11 @@ from dropout_risk.service.rows import read_rows
 from dropout_risk.service.schemas import ScoreRequest
 from dropout_risk.service.settings import Settings
 from dropout_risk.service.uploads import settings_of, tables_of
+from dropout_risk.store.runs import Told
 from dropout_risk.tables import ROSTER, ROSTER_TABLES, tables_from_records
 from dropout_risk.validation import validate
 
 Request = TypeVar("Request", bound=BaseModel)
-Named = Callable[[str], str]
 
 MAX_PROBLEMS = 200
 """How many problems an answer lists; the others are counted."""
@@ -281,8 +281,8 @@ def score_roster(roster: Roster, bundle: Bundle, reach: Reach, limits: Limits) -
     return _score_rows(roster, bundle) if wanted == "flat" else _score_tables(roster, bundle, reach, limits)
 
 
-def answer(scored: Scored, bundle: Bundle, *, run_id: str | None = None, named: Named | None = None) -> dict[str, Any]:
-    """Return a `ScoreAnswer` as plain values for JSON; ``rows_in`` is always ``scored + refused_count``.
+def answer(scored: Scored, bundle: Bundle, students: Told, *, run_id: str) -> dict[str, Any]:
+    """Return a `ScoreAnswer` as `answers.write` takes it; ``rows_in`` is always ``scored + refused_count``.
 
     Parameters
     ----------
@@ -290,17 +290,14 @@ def answer(scored: Scored, bundle: Bundle, *, run_id: str | None = None, named: 
         From `score_roster`.
     bundle
         The model.
+    students
+        The students of `scored` as they are kept.
     run_id
         Id of the run that was kept.
-    named
-        Gives the pseudonym of a student.
     """
-    told = scored.scores.to_dict()
-    if named is not None:
-        told["students"] = [{"pseudonym": named(row["student_id"]), **row} for row in told["students"]]
     return {
         "run_id": run_id,
-        **told,
+        **scored.scores.around(students.columns),
         "problems": [_data_problem(problem, scored.lang) for problem in scored.problems[:MAX_PROBLEMS]],
         "problems_left_out": max(len(scored.problems) - MAX_PROBLEMS, 0),
         "model": model_version(bundle),

@@ -3,7 +3,7 @@
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,6 @@ class Database:
     MissingExtraError
         If the driver of PostgreSQL is not installed.
 
-    Attributes
-    ----------
-    mark
-        What stands for a value in a statement that is handed to the driver as it is.
-
     Examples
     --------
     >>> import tempfile
@@ -79,7 +74,6 @@ class Database:
     def __init__(self, url: str = DEFAULT_URL) -> None:
         self.url = _read_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.mark = "?" if self.is_sqlite else "%s"
         try:
             self.engine = _sqlite(self.url) if self.is_sqlite else _silent(self.url, pool_pre_ping=True)
         except ModuleNotFoundError as error:
@@ -119,6 +113,21 @@ class Database:
             yield connection
             with _not_known(connection):
                 transaction.commit()
+
+    def add(self, connection: Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Add rows by the hundred, in the way in which the driver is quickest; their values are handed on as they are.
+
+        To ready them one by one, as for other statements, costs more than to keep them.
+        """
+        names = ", ".join(columns)
+        if self.is_sqlite:
+            marks = ", ".join("?" * len(columns))
+            connection.exec_driver_sql(f"insert into {table} ({names}) values ({marks})", list(rows))
+            return
+        cursor: Any = connection.connection.cursor()
+        with _told_of_driver(), cursor, cursor.copy(f"copy {table} ({names}) from stdin") as copy:
+            for row in rows:
+                copy.write_row(row)
 
     def write_through(self) -> None:
         """Empty SQLite's log into its file: what was removed stands in neither of them from then on."""
@@ -200,10 +209,24 @@ def _told() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        raise StoreError(
-            f"The store does not answer or refuses ({_kind(error)}); nothing of what was being written was kept. Try "
-            "again, and tell whoever runs the service if it goes on."
-        ) from error
+        raise StoreError(_REFUSED.format(kind=_kind(error))) from error
+
+
+@contextmanager
+def _told_of_driver() -> Iterator[None]:
+    """Do the same where PostgreSQL's driver is used by itself."""
+    from psycopg import Error
+
+    try:
+        yield
+    except Error as error:
+        raise StoreError(_REFUSED.format(kind=type(error).__name__)) from error
+
+
+_REFUSED = (
+    "The store does not answer or refuses ({kind}); nothing of what was being written was kept. Try again, and tell "
+    "whoever runs the service if it goes on."
+)
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import repeat
-from typing import Any
+from typing import Any, Self
 
 import orjson
 import pandas as pd
@@ -14,11 +15,11 @@ from sqlalchemy import ColumnElement, delete, false, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from dropout_risk.access import Principal, Reach
-from dropout_risk.explanation import Reason
+from dropout_risk.plain import columns_of
 from dropout_risk.scores import Scores
 from dropout_risk.store.audit import Access, append
 from dropout_risk.store.database import Database
-from dropout_risk.store.schema import Replay, Run, Score, Secret
+from dropout_risk.store.schema import Replay, Run, RunPlace, Score, Secret
 
 _PSEUDONYM_SECRET = "pseudonyms"
 
@@ -52,11 +53,13 @@ class Pseudonyms:
     """
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        self._keyed = hmac.new(secret, digestmod="sha256")
 
     def __call__(self, student_id: str) -> str:
         """Return the pseudonym of a student."""
-        return f"P-{hmac.digest(self._secret, student_id.encode(), 'sha256')[:8].hex()}"
+        digest = self._keyed.copy()
+        digest.update(student_id.encode())
+        return f"P-{digest.digest()[:8].hex()}"
 
 
 def pseudonyms(database: Database) -> Pseudonyms:
@@ -75,28 +78,64 @@ def pseudonyms(database: Database) -> Pseudonyms:
 # Writing ---------------------------------------------------------------------------------------------
 
 
-def keep(
-    database: Database,
-    run: Run,
-    scores: Scores,
-    access: Access,
-    *,
-    named: Named | None,
-    replay: tuple[str, Answer] | None = None,
-) -> None:
+@dataclass(frozen=True, eq=False)
+class Told:
+    """The students of a run as they are kept and as they are answered: made once for both.
+
+    Attributes
+    ----------
+    columns
+        The scores by column, a value for each student, in the order of an answer; `reasons` and `data_gaps` are
+        texts of JSON. There is a `pseudonym`, but for the rows of a flat table, which are nobody's by name.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"student_id": ["S1"], "risk": [0.5]})
+    >>> scores = Scores(frame, [[]], [["grade"]], frame[:0], 1, "2022-07-08", None)
+    >>> Told.of(scores, lambda student: f"P-{student}").columns["pseudonym"]
+    ['P-S1']
+    >>> Told.of(scores, None).columns["data_gaps"]
+    ['["grade"]']
+    """
+
+    columns: dict[str, list[Any]]
+
+    @classmethod
+    def of(cls, scores: Scores, named: Named | None) -> Self:
+        """Return what is told of the students of a roster; `named` gives them their pseudonyms."""
+        columns = columns_of(scores.frame)
+        named_so = {} if named is None else {"pseudonym": [named(student) for student in columns["student_id"]]}
+        told = {"reasons": as_json(scores.reasons), "data_gaps": as_json(scores.gaps)}
+        return cls({**named_so, **columns, **told})
+
+
+def as_json(values: Iterable[Any]) -> list[str]:
+    """Return each value as JSON, which knows no NaN and no infinity: they become null.
+
+    Examples
+    --------
+    >>> as_json([["家访"], {"value": float("nan")}])
+    ['["家访"]', '{"value":null}']
+    """
+    return [orjson.dumps(value).decode() for value in values]
+
+
+def keep(database: Database, run: Run, told: Told, access: Access, *, replay: tuple[str, Answer] | None = None) -> None:
     """Keep a run, its scores, its line in the audit and, if asked, its answer under an idempotency key.
 
-    Without `named` the scores are of a flat table, whose rows are nobody's by name: they are not kept.
+    Scores without pseudonyms are nobody's by name: they are not kept.
     When this returns, all of it is on the disk; when it raises, none of it is kept, but for an `UnknownOutcomeError`.
     """
-    rows = _rows(run.id, scores, named) if named else []
+    rows = _rows(run.id, told) if "pseudonym" in told.columns else []
     with database.turn() as connection:
         connection.execute(insert(Run), run.values())
         if rows:
-            connection.exec_driver_sql(_ADD_SCORES.format(*([database.mark] * len(_SCORE))), rows)
+            connection.execute(insert(RunPlace), _places(run.id, told))
+            database.add(connection, "scores", ("run_id", *_SCORE, "gaps"), rows)
         if replay is not None:
             key, answer = replay
-            told = {
+            given = {
                 "subject": run.subject,
                 "idempotency_key": key,
                 "request_digest": answer.request_digest,
@@ -105,41 +144,29 @@ def keep(
                 "body": answer.body,
                 "at": run.at,
             }
-            connection.execute(insert(Replay), told)
+            connection.execute(insert(Replay), given)
         append(connection, replace(access, run_id=run.id))
 
 
-_OF_STUDENT = ("rank", "student_id", "school_id", "county_id", "class_id", "grade", "risk", "band")
-"""What a score has from the scores of a roster."""
-_SCORE = ("run_id", *_OF_STUDENT, "pseudonym", "reasons", "gaps")
-# Written out, since for rows by the hundred it costs more to ready their values one by one than to keep them.
-_ADD_SCORES = f"insert into scores ({', '.join(_SCORE)}) values ({', '.join(['{}'] * len(_SCORE))})"
+_SCORE = (
+    "rank", "student_id", "pseudonym", "school_id", "county_id", "class_id", "grade", "risk", "band", "reasons"
+)  # fmt: skip
+"""The columns of a score that are told under the same name."""
 
 
-def _rows(run_id: str, scores: Scores, named: Named) -> list[tuple[Any, ...]]:
-    """Return the scores as rows of `_SCORE`."""
-    columns = {name: _known(scores.frame[name]) for name in _OF_STUDENT}
-    return list(
-        zip(
-            repeat(run_id, len(scores.frame)),
-            *columns.values(),
-            map(named, columns["student_id"]),
-            map(_json, scores.reasons),
-            map(_json, scores.gaps),
-            strict=True,
-        )
-    )
+def _rows(run_id: str, told: Told) -> list[tuple[Any, ...]]:
+    """Return the scores as rows to be kept."""
+    columns = [told.columns[name] for name in (*_SCORE, "data_gaps")]
+    return list(zip(repeat(run_id, len(columns[0])), *columns, strict=True))
 
 
-def _known(column: pd.Series) -> list[Any]:
-    """Return the values of a column, None where there is none."""
-    values: list[Any] = column.tolist()
-    missing = column.isna().to_numpy()
-    return [None if lost else value for lost, value in zip(missing, values, strict=True)] if missing.any() else values
-
-
-def _json(values: Sequence[Reason] | Sequence[str]) -> str:
-    return orjson.dumps(values).decode()
+def _places(run_id: str, told: Told) -> list[dict[str, Any]]:
+    """Return how many of the students are of each school."""
+    counts = Counter(zip(told.columns["school_id"], told.columns["county_id"], strict=True))
+    return [
+        {"run_id": run_id, "number": number, "school_id": school, "county_id": county, "students": students}
+        for number, ((school, county), students) in enumerate(counts.items(), start=1)
+    ]
 
 
 def note(database: Database, access: Access) -> None:
@@ -171,6 +198,7 @@ def purge(database: Database, today: str, *, replays_before: datetime | None = N
             session.execute(delete(Replay).where(Replay.at < replays_before))
         count = session.scalar(select(func.count()).select_from(Score).where(Score.run_id.in_(old))) or 0
         session.execute(delete(Score).where(Score.run_id.in_(old)))
+        session.execute(delete(RunPlace).where(RunPlace.run_id.in_(old)))
     database.write_through()
     return count
 
@@ -178,11 +206,11 @@ def purge(database: Database, today: str, *, replays_before: datetime | None = N
 # Reading within a scope ------------------------------------------------------------------------------
 
 
-def within(reach: Reach) -> ColumnElement[bool]:
-    """Return the condition that a score is of a student within reach: `Reach.holds` as SQL."""
+def within(reach: Reach, rows: type[Score] | type[RunPlace] = Score) -> ColumnElement[bool]:
+    """Return the condition that a score, or a place of a run, is within reach: `Reach.holds` as SQL."""
     if reach.column is None:
         return false()
-    column = Score.school_id if reach.column == "school_id" else Score.county_id
+    column = rows.school_id if reach.column == "school_id" else rows.county_id
     beginnings = (func.substr(column, 1, len(one)) == one for one in reach.prefixes)  # LIKE ignores case in SQLite
     return or_(column.in_(sorted(reach.exact)), *beginnings)
 
@@ -221,24 +249,25 @@ def run(database: Database, principal: Principal, run_id: str) -> Seen | None:
 def _seen(
     session: Session, principal: Principal, *, limit: int, before: str | None = None, only: str | None = None
 ) -> list[Seen]:
-    seen = select(Score.run_id, func.count().label("students")).group_by(Score.run_id)
+    newest, places = (Run.at.desc(), Run.id.desc()), RunPlace.run_id == Run.id
+    listed = select(Run.id)
     if principal.role != "auditor":
-        seen = seen.where(within(principal.reach))
-    if only is not None:  # else the scores of all runs would be counted
-        seen = seen.where(Score.run_id == only)
-    counted = seen.subquery()
-    wanted = select(Run, func.coalesce(counted.c.students, 0)).outerjoin(counted, counted.c.run_id == Run.id)
-    if principal.role != "auditor":
-        wanted = wanted.where(or_(counted.c.students > 0, Run.subject == principal.subject))
+        is_within = within(principal.reach, RunPlace)
+        places &= is_within
+        listed = listed.where(
+            or_(Run.subject == principal.subject, Run.id.in_(select(RunPlace.run_id).where(is_within)))
+        )
     if only is not None:
-        wanted = wanted.where(Run.id == only)
+        listed = listed.where(Run.id == only)
     if before is not None:
-        last = session.execute(wanted.where(Run.id == before)).one_or_none()
+        last = session.scalar(select(Run).where(Run.id == before, Run.id.in_(listed)))
         if last is None:  # also where it is there beyond the reach: when it was made is not theirs to know
             return []
-        wanted = wanted.where(or_(Run.at < last[0].at, (Run.at == last[0].at) & (Run.id < last[0].id)))
-    rows = session.execute(wanted.order_by(Run.at.desc(), Run.id.desc()).limit(limit))
-    return [Seen(found, students) for found, students in rows]
+        listed = listed.where(or_(Run.at < last.at, (Run.at == last.at) & (Run.id < last.id)))
+    page = listed.order_by(*newest).limit(limit)  # what follows is worked out for these alone
+    students = select(func.coalesce(func.sum(RunPlace.students), 0)).where(places).scalar_subquery()
+    rows = session.execute(select(Run, students).where(Run.id.in_(page)).order_by(*newest))
+    return [Seen(found, seen) for found, seen in rows]
 
 
 def scores_of(database: Database, principal: Principal, run_id: str) -> pd.DataFrame:
@@ -250,19 +279,24 @@ def scores_of(database: Database, principal: Principal, run_id: str) -> pd.DataF
     return _frame(rows)
 
 
-def history(database: Database, principal: Principal, name: str) -> list[tuple[Run, Score]]:
+def history(database: Database, principal: Principal, name: str, named: Named) -> list[tuple[Run, Score]]:
     """Return the scores of one student within the principal's reach, the newest run first.
 
     Parameters
     ----------
     name
         Pseudonym or student id.
+    named
+        Gives the pseudonym of a student id, by which scores are found.
     """
+    is_meant = or_(Score.pseudonym == name, Score.student_id == name)
+    in_reach = select(RunPlace.run_id).where(within(principal.reach, RunPlace))
     with database.reading() as session:
         rows = session.execute(
             select(Run, Score)
             .join(Run, Run.id == Score.run_id)
-            .where(or_(Score.pseudonym == name, Score.student_id == name), within(principal.reach))
+            .where(Score.run_id.in_(in_reach), Score.pseudonym.in_([name, named(name)]))
+            .where(is_meant, within(principal.reach))
             .order_by(Run.at.desc(), Run.id.desc())
         ).all()
     return [(found, score) for found, score in rows]

@@ -113,17 +113,36 @@ class Run(Base):
     refused: Mapped[int]
 
 
+class RunPlace(Base):
+    """How many students of one school stand in a run: what a list of runs tells, without a look at their scores."""
+
+    __tablename__ = "run_places"
+    __table_args__ = (
+        Index("ix_run_places_school_id_run_id", "school_id", "run_id"),
+        Index("ix_run_places_county_id_run_id", "county_id", "run_id"),
+    )
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    school_id: Mapped[str | None] = mapped_column(String(80))
+    county_id: Mapped[str | None] = mapped_column(String(80))
+    students: Mapped[int]
+
+
 class Score(Base):
-    """The score of one student in one run."""
+    """The score of one student in one run.
+
+    All that finds a score begins with its run, so that the scores of a run stand side by side in every index: an
+    index by pseudonym alone would have those of a roster on as many pages as it has students, each to be written anew.
+    """
 
     __tablename__ = "scores"
-    __table_args__ = (Index("ix_scores_student_id_run_id", "student_id", "run_id"),)
+    __table_args__ = (Index("ix_scores_run_id_pseudonym", "run_id", "pseudonym"),)
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
     rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     student_id: Mapped[str] = mapped_column(String(80))
-    pseudonym: Mapped[str] = mapped_column(String(20), index=True)
-    school_id: Mapped[str | None] = mapped_column(String(80), index=True)
-    county_id: Mapped[str | None] = mapped_column(String(80), index=True)
+    pseudonym: Mapped[str] = mapped_column(String(20))
+    school_id: Mapped[str | None] = mapped_column(String(80))
+    county_id: Mapped[str | None] = mapped_column(String(80))
     class_id: Mapped[str | None] = mapped_column(String(80))
     grade: Mapped[int | None]
     risk: Mapped[float]

@@ -7,7 +7,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 from dropout_risk.errors import StoreError
-from dropout_risk.service import scoring
 from dropout_risk.service.callers import Caller, allowed, may_watch
 from dropout_risk.service.described import problems
 from dropout_risk.service.docs import docs_page
@@ -27,7 +26,7 @@ router = APIRouter()
 )
 def model(request: Request, caller: Annotated[Caller, allowed("read_model")]) -> Response:
     """Return what the model is, what it learned from, how it was judged and released, and which features it uses."""
-    return JSONResponse(scoring.describe_model(state_of(request).models.require().bundle))
+    return Response(state_of(request).models.require().described, media_type="application/json")
 
 
 @router.get("/health/live", summary="Is the process alive?", response_model=Health)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from dropout_risk.plain import plain
+from dropout_risk.plain import columns_of
 from dropout_risk.service.answers import MEDIA_TYPES, format_of, write
 from dropout_risk.service.callers import Caller, allowed
 from dropout_risk.service.described import WRITTEN, links, problems
@@ -20,6 +20,7 @@ router = APIRouter()
 
 RunId = Annotated[str, Path(description="Id of a run.", pattern=WRITTEN, max_length=64)]
 
+_IN_JSON = ["reasons", "data_gaps"]
 _LINKS: dict[str, Any] = links(show_run="/runs/0/run_id", export_scores="/runs/0/run_id")
 
 
@@ -85,15 +86,13 @@ def export_scores(request: Request, caller: Annotated[Caller, allowed("list")], 
     if seen is None:
         raise caller.beyond(state, "run")
     runs.note(state.database, caller.access(seen.run, students=len(scores)))
-    rows = scores.drop(columns="student_id").astype(object)
-    students: list[dict[str, Any]] = plain(rows.where(rows.notna(), None).to_dict("records"))
-    for rank, row in enumerate(students, start=1):  # the rank in the run would tell how many others there are
-        row["rank"] = rank
-    told = {
+    shown = scores.drop(columns=["student_id", *_IN_JSON])
+    shown["rank"] = range(1, len(scores) + 1)  # that in the run would tell how many others there are
+    told: dict[str, Any] = {
         "run_id": run_id,
         "as_of": seen.run.as_of,
         "expires": seen.run.expires,
-        "students": students,
+        "students": columns_of(shown) | {name: runs.as_json(scores[name]) for name in _IN_JSON},
         "refused": [],
         "disclaimer": DISCLAIMER["zh" if seen.run.lang == "zh" else "en"],
     }

@@ -48,7 +48,7 @@ def student(
     state = state_of(request)
     if open:
         caller = caller.also(state, "open_student")
-    found = runs.history(state.database, caller.principal, name)
+    found = runs.history(state.database, caller.principal, name, state.named)
     if not found:
         raise caller.beyond(state, "student")
     run, score = found[0]

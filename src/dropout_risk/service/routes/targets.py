@@ -13,6 +13,7 @@ from dropout_risk.service.bodies import JSON, JsonBody
 from dropout_risk.service.callers import Caller, allowed
 from dropout_risk.service.described import problems, ref
 from dropout_risk.service.models import Loaded
+from dropout_risk.service.problems import also_saying
 from dropout_risk.service.runs import score_and_keep
 from dropout_risk.service.schemas import TargetsAnswer, TargetsRequest
 from dropout_risk.service.scoring import DISCLAIMER, checked, roster_of
@@ -23,6 +24,11 @@ from dropout_risk.targets import TargetList, target_list
 router = APIRouter()
 
 _COLUMNS = ("pseudonym", "school_id", "county_id", "class_id", "grade", "risk", "band", "reasons", "data_gaps")
+
+_KEPT = (
+    "The roster was scored before that and is kept as the run {run}: send run_id in place of tables, and it is not "
+    "scored again."
+)
 
 
 @router.post(
@@ -45,11 +51,17 @@ async def targets(request: Request, caller: Annotated[Caller, allowed("list")], 
 
 def _list(state: State, caller: Caller, loaded: Loaded, body: bytes) -> Response:
     wanted = checked(TargetsRequest, body)
-    run_id = wanted.run_id
-    if run_id is None:
-        roster = roster_of(wanted, state.settings.max_students)
-        made = score_and_keep(state, caller.also(state, "score"), loaded, roster, sha256(body).hexdigest())
-        run_id = made.run.id
+    if wanted.run_id is not None:
+        return _list_run(state, caller, loaded, wanted, wanted.run_id)
+    roster = roster_of(wanted, state.settings.max_students)
+    made = score_and_keep(state, caller.also(state, "score"), loaded, roster, sha256(body).hexdigest())
+    with also_saying(_KEPT.format(run=made.run.id)):
+        if not made.run.scored:
+            raise SettingsError("No student of this roster got a score; POST /score says of each row why.")
+        return _list_run(state, caller, loaded, wanted, made.run.id)
+
+
+def _list_run(state: State, caller: Caller, loaded: Loaded, wanted: TargetsRequest, run_id: str) -> Response:
     seen = runs.run(state.database, caller.principal, run_id)
     scores = runs.scores_of(state.database, caller.principal, run_id)
     if seen is None:
