@@ -126,6 +126,24 @@ def test_a_register_as_a_file_is_found_by_its_chinese_header(tmp_path: Path) -> 
     assert [(problem.file, problem.row) for problem in read.problems if problem.level == "error"] == [("考勤.csv", 3)]
 
 
+def test_registers_in_several_files_are_put_together_and_rows_are_located(tmp_path: Path) -> None:
+    (tmp_path / "attendance-1.csv").write_text("student_id,date,codes\na,2020-09-01,PPU\n", "utf-8")
+    (tmp_path / "attendance-2.csv").write_text("student_id,date,codes\nb,2020-09-02,P\nb,2020-09-03,PQ\n", "utf-8")
+    (tmp_path / "attendance-3.csv").write_text("student_id,date,code\nc,2020-09-01,缺勤\nc,soon,P\n", "utf-8")
+    read = read_tables(tmp_path)
+    assert read["attendance"]["student_id"].tolist() == [*"aaabbbcc"]
+    assert read["attendance"]["date"].astype("str").tolist()[:7] == [
+        "2020-09-01", "2020-09-02", "2020-09-03", "2020-09-02", "2020-09-03", "2020-09-04", "2020-09-01",
+    ]  # fmt: skip
+    told = [(problem.file, problem.row, problem.column) for problem in read.problems if problem.level == "error"]
+    assert told == [("attendance-3.csv", 3, "date"), ("attendance-2.csv", 3, "code")]
+
+
+def test_half_a_letter_in_a_line_is_left_out() -> None:
+    read = tables_from_records({"attendance": {"student_id": ["a"], "date": ["2020-09-01"], "codes": ["P\ud800U"]}})
+    assert read["attendance"]["code"].tolist() == ["P", "U"]
+
+
 def test_too_many_days_are_refused_before_they_are_spread() -> None:
     lines = pd.DataFrame({"date": ["2020-09-01"] * 200_000, "code": ["P" * 400] + ["P"] * 199_999})
     with pytest.raises(TableError, match="more than 20,000,000 days; send fewer students"):

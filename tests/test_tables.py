@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dropout_risk.arrays import texts
-from dropout_risk.coercion import clean, coerce_column, dtype_of, fold, mask
+from dropout_risk.arrays import days, flags, labels, numbers, texts
+from dropout_risk.coercion import LONGEST_NAME, clean, coerce_column, dtype_of, fold, mask
 from dropout_risk.errors import InputError, SettingsError, TableError
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES, Column, Tables, empty_frame
 from dropout_risk.tables import (
@@ -503,13 +503,14 @@ def test_a_missing_column_is_told_once_and_frames_have_the_schema():
 # ------------------------------------------------------------------------------------ round trips
 
 DAYS = st.dates(dt.date(1990, 1, 1), dt.date(2050, 1, 1))
+TEXTS = st.text().filter(lambda text: len(clean(text)) < LONGEST_NAME)
 
 
 def values_of(column: Column) -> st.SearchStrategy[object]:
     low = -1e6 if column.minimum is None else column.minimum
     high = 1e6 if column.maximum is None else column.maximum
     present = {
-        "string": st.text().map(lambda text: f"k{text}" if column.required else text),
+        "string": TEXTS.map(lambda text: f"k{text}" if column.required else text),
         "integer": st.integers(int(low), int(high)),
         "number": st.floats(low, high),
         "boolean": st.booleans(),
@@ -623,15 +624,53 @@ def test_what_happens_to_a_frame_later_does_not_reach_the_tables_made_of_it():
     assert make_tables({"enrolments": before})["enrolments"].columns.name is None
 
 
-def test_the_numbers_of_ids_that_reading_hands_on_are_those_found_in_the_frame():
-    ids = ["b", None, " a", "a", "b"]
-    for sent in (ids, ["b", None, "a", "a", "b"], [None] * 5, []):
-        tables = tables_from_records({"grades": {"student_id": sent, "term": sent, "score": [1.0] * len(sent)}})
-        for column in ("student_id", "term", "subject"):
-            given, found = texts(tables, "grades", column), texts(Tables(dict(tables)), "grades", column)
-            assert given.codes.dtype == found.codes.dtype
-            assert given.codes.tolist() == found.codes.tolist()
-            assert given.names.tolist() == found.names.tolist()
+CELLS = [
+    None, "", "a", " a", "b", "学生", "ID 007", "x" * 81, "soon", "2020-09-01", "2020年9月1日", "20200229", "期中",
+    "final", "低保", "3", 3, 3.5, 250, float("inf"), True, False, "否", ["a"],
+]  # fmt: skip
+
+
+@st.composite
+def cells_of_any_kind(draw: st.DrawFn) -> list[object]:
+    return draw(st.lists(st.sampled_from(draw(st.lists(st.sampled_from(CELLS), min_size=1, max_size=3))), max_size=6))
+
+
+@given(cells_of_any_kind(), st.booleans())
+def test_the_arrays_that_reading_hands_on_are_those_found_in_the_frame(cells, as_frame):
+    sent = {column.name: cells for column in TABLES["enrolments"].columns}
+    tables = (
+        make_tables({"enrolments": pd.DataFrame(sent, dtype=object)})
+        if as_frame
+        else tables_from_records({"enrolments": sent})
+    )
+    forms = {"string": texts, "category": labels, "date": days, "boolean": flags, "integer": numbers, "number": numbers}
+    for column in TABLES["enrolments"].columns:
+        form = forms[column.kind]
+        given, found = form(tables, "enrolments", column.name), form(Tables(dict(tables)), "enrolments", column.name)
+        for one, other in zip(given, found, strict=True) if column.kind == "string" else [(given, found)]:
+            assert one.dtype == other.dtype
+            assert np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+
+
+@given(cells_of_any_kind())
+def test_cells_are_read_alike_one_by_one_and_together(cells):
+    """Whether a column is read at once, by its distinct values or one by one is nothing that anybody can see."""
+    for column in (column for table in TABLES.values() for column in table.columns):
+        together, faults = coerce_column(pd.Series(cells, dtype=object), column)
+        alone = [coerce_column(pd.Series([cell], dtype=object), column) for cell in cells]
+        assert [None if pd.isna(value) else value for value in together] == [
+            None if pd.isna(value[0]) else value[0] for value, _ in alone
+        ]
+        told = [{kind for kind, wrong in faults.items() if wrong[row]} for row in range(len(cells))]
+        assert told == [set(own) for _, own in alone]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_a_day_that_no_calendar_has_is_no_date(unit):
+    days_ = np.array([f"{year}-01-01" for year in (0, 1, 9999, 10_000, 300_000)], dtype=f"datetime64[{unit}]")
+    read = make_tables({"students": pd.DataFrame({"student_id": list("abcde"), "birth_date": pd.Series(days_)})})
+    assert [(problem.row, problem.kind) for problem in read.problems] == [(row, "not_a_date") for row in (1, 4, 5)]
+    assert read["students"]["birth_date"].isna().tolist() == [True, False, False, True, True]
 
 
 def test_the_same_tables_give_the_same_bytes(tmp_path):

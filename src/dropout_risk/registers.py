@@ -1,14 +1,16 @@
 """Attendance as registers keep it, one line a student: a first day, and one letter for each day from it on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dropout_risk.coercion import Cells, as_series, coerce_column
+from dropout_risk.arrays import NO_DAY
+from dropout_risk.coercion import ENCODED, Cells, as_arrow, dtype_of, read_cells, to_text
 from dropout_risk.errors import TableError
 from dropout_risk.schema import TABLES
 
@@ -49,62 +51,94 @@ def days_of_lines(lines: Mapping[str, Cells], rows: pd.Index) -> tuple[dict[str,
 
     Examples
     --------
-    >>> lines = {"student_id": pa.array(["a", "b"]), "date": np.array(["2020-09-01"] * 2), "code": ["PA.P", "U"]}
+    >>> lines = {"student_id": np.array(["a", "b"]), "date": np.array(["2020-09-01"] * 2), "code": ["PA.P", "U"]}
     >>> days, rows, per_line = days_of_lines(lines, pd.RangeIndex(2))
-    >>> days["student_id"].to_pylist(), days["date"].astype("M8[D]").astype(str).tolist(), list(days["code"])
+    >>> days["student_id"].tolist(), days["date"].astype("M8[D]").astype(str).tolist(), list(days["code"])
     (['a', 'a', 'a', 'b'], ['2020-09-01', '2020-09-02', '2020-09-04', '2020-09-01'], ['P', 'A', 'P', 'U'])
     >>> list(rows), per_line
     ([0, 1, 3, 4], 4)
     """
-    codes = _objects(lines["code"])
-    readable = np.array([isinstance(text, str) and 0 < len(text) <= LONGEST_LINE for text in codes], dtype=bool)
-    first = _first_days(lines["date"])
-    readable &= ~np.isnat(first)
-    per_line = max(map(len, codes[readable]), default=1)
+    texts, readable = _texts(lines["code"])
+    first = read_cells(lines["date"], TABLES["attendance"]["date"]).values
+    readable &= first != NO_DAY
+    if not readable.all():
+        texts = pc.if_else(pa.array(readable), texts, _ONE_RECORD)
+    points, ends = _points(texts)
+    lengths = np.diff(ends, prepend=0)
+    per_line = max(int(lengths.max(initial=0)), 1)
     if per_line * len(rows) > MAX_DAYS:
         raise TableError(f"attendance: the register has more than {MAX_DAYS:,} days; send fewer students at a time.")
-    letters = sorted({"", *"".join(codes[readable])})
-    points = np.array([ord(letter or "\0") for letter in letters], dtype=np.uint32)
-    place_of = np.zeros((len(rows), per_line), dtype=np.int32)
-    place_of[readable] = np.searchsorted(points, _points(codes[readable], per_line))
-    told = np.array([letter not in _NO_RECORD for letter in letters], dtype=bool)[place_of]  # "" is in any text
-    told[~readable, 0] = True
-    line, day = np.nonzero(told)
+    tells = np.ones(int(points.max(initial=0)) + 1, dtype=bool)
+    tells[[point for point in map(ord, _NO_RECORD) if point < len(tells)]] = False
+    told = np.flatnonzero(tells.take(points))
+    line = np.repeat(np.arange(len(rows)), lengths).take(told)
+    day = told - (ends - lengths).take(line)
     days = {name: _repeated(cells, line) for name, cells in lines.items() if name not in ("date", "code")}
-    date: Cells = (first[line] + day).astype("datetime64[us]")
-    code: Cells = _categories(letters, place_of[told])
+    date: Cells = (first.take(line) + day).view("datetime64[D]")
+    code: Cells = _categories(points.take(told))
     if not readable.all():
         odd = ~readable[line]
         date = np.where(odd, _objects(lines["date"])[line], _objects(date))
-        code = np.where(odd, codes[line], _objects(code))
+        code = np.where(odd, _objects(lines["code"])[line], _objects(code))
     days |= {"date": date, "code": code}
-    return days, pd.Index(rows.to_numpy()[line] * per_line + day), per_line
+    return days, pd.Index(rows.to_numpy().take(line) * per_line + day), per_line
+
+
+_ONE_RECORD = "N"
+"""Stands for a line that cannot be read, which is one row."""
+
+
+def _texts(cells: Cells) -> tuple[pa.LargeStringArray, npt.NDArray[np.bool_]]:
+    """Return the cells as texts, and which of them are such as a line may be."""
+    texts = as_arrow(cells)
+    if not isinstance(texts, pa.DictionaryArray):
+        values = [to_text(value) if isinstance(value, str) else None for value in _objects(cells)]
+        texts = pa.array(values, ENCODED)
+    texts = texts.dictionary_decode()
+    lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
+    return texts, (lengths > 0) & (lengths <= LONGEST_LINE)
+
+
+def _points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int64]]:
+    """Return the letters of all texts, one after another, as numbers, and where each text ends."""
+    if not len(texts):
+        return np.empty(0, np.uint8), np.empty(0, np.int64)
+    _, bounds, letters = texts.buffers()
+    starts = np.frombuffer(bounds, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    points = np.frombuffer(letters or b"", np.uint8)[starts[0] : starts[-1]]
+    if points.max(initial=0) < _BEYOND_ASCII:
+        return points, starts[1:] - starts[0]
+    wide = np.frombuffer("".join(texts.to_pylist()).encode("utf-32-le"), np.uint32)
+    return wide, np.cumsum(pc.utf8_length(texts).to_numpy())
+
+
+_BEYOND_ASCII = 128
+"""The first letter that Arrow, as UTF-8, writes in more than a byte."""
 
 
 def _repeated(cells: Cells, line: npt.NDArray[np.int64]) -> Cells:
     """Return the value of each line for each of its days; texts as numbers, which are not compared again."""
-    if not (isinstance(cells, pa.Array) and pa.types.is_large_string(cells.type)):
+    if not isinstance(cells, pa.DictionaryArray):
         return cells.take(line)
-    encoded = cells.dictionary_encode()
-    return pa.DictionaryArray.from_arrays(encoded.indices.take(pa.array(line)), encoded.dictionary)
+    return pa.DictionaryArray.from_arrays(cells.indices.take(pa.array(line)), cells.dictionary, safe=False)
 
 
 def _objects(cells: Cells) -> npt.NDArray[np.object_]:
     return cells.to_numpy(zero_copy_only=False) if isinstance(cells, pa.Array) else np.asarray(cells, dtype=object)
 
 
-def _first_days(cells: Cells) -> npt.NDArray[np.datetime64]:
-    read, _ = coerce_column(as_series(cells, pd.RangeIndex(len(cells))), TABLES["attendance"]["date"])
-    return read.to_numpy("datetime64[D]")
-
-
-def _categories(letters: Sequence[str], places: npt.NDArray[np.int32]) -> Cells:
-    """Return the letters at `places`, as the schema's own category where all can be read: it passes as it is."""
-    read, faults = coerce_column(pd.Series(letters, dtype="str"), TABLES["attendance"]["code"])
-    if faults:
-        return pd.Categorical.from_codes(places.tolist(), pd.Index(letters))
-    category: Any = read.array  # its places are small numbers already: nobody has to look how small
-    return category.from_codes(category.codes[places], dtype=read.dtype, validate=False)
+def _categories(points: npt.NDArray[np.integer[Any]]) -> pd.Categorical:
+    """Return letters as the schema's own category where all can be read: it passes as it is."""
+    counts = np.bincount(points)
+    letters = [chr(point) for point in np.flatnonzero(counts)]
+    column = TABLES["attendance"]["code"]
+    read = read_cells(pa.array(letters, ENCODED), column)
+    places, dtype = read.values, dtype_of(column)
+    if read.faults:
+        places, dtype = np.arange(len(letters)), pd.CategoricalDtype(letters)
+    place = np.zeros(len(counts), dtype=places.dtype)
+    place[counts > 0] = places
+    return pd.Categorical.from_codes(place.take(points), dtype=dtype, validate=False)
 
 
 def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:
@@ -147,8 +181,3 @@ def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:
             "recorded_at": late.to_numpy()[start],
         }
     )
-
-
-def _points(codes: npt.NDArray[np.object_], width: int) -> npt.NDArray[np.uint32]:
-    """Return the letters as numbers, (n, width), 0 behind the end of a text."""
-    return codes.astype(f"U{width}").view(np.uint32).reshape(len(codes), width)

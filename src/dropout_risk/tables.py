@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum
 
 from dropout_risk.coercion import (
+    ENCODED,
     Cells,
     Made,
     Notes,
@@ -257,9 +258,6 @@ def _sheet_of(name: str, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequen
     return _Sheet(None, (name,), [_cells(values) for values in columns.values()], length, tuple(columns))
 
 
-_BOOLEAN: Any = pd.BooleanDtype()  # the types of pandas leave out how it reads Arrow
-
-
 def _cells(values: Sequence[Any]) -> Cells:
     """Return values as they are: those of one type as a column of that type, which is quicker to read."""
     first = next((value for value in values if value is not None), None)
@@ -267,14 +265,14 @@ def _cells(values: Sequence[Any]) -> Cells:
         return pa.nulls(len(values))
     try:
         if isinstance(first, str):
-            return pa.array(values, pa.large_string())
+            return pa.array(values, ENCODED)
         cells = pa.array(values)
-        if pa.types.is_boolean(cells.type):
-            return _BOOLEAN.__from_arrow__(cells)
-        if pa.types.is_integer(cells.type):
+        if isinstance(cells, pa.Int64Array):
             cells = cells.cast(pa.float64())  # refuses what a float cannot hold, such as an ID number
-        if pa.types.is_floating(cells.type):
+        if isinstance(cells, pa.DoubleArray):
             return cells.to_numpy(zero_copy_only=False)
+        if isinstance(cells, pa.BooleanArray):
+            return cells
     except (pa.ArrowException, TypeError, UnicodeError, OverflowError):
         pass
     return np.fromiter(map(_scalar, values), dtype=object, count=len(values))
@@ -623,11 +621,12 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
             f"as {wanted} above the columns."
         )
     headers = [clean(header) for header in _headers(sheet, row)]
-    places = {table: _match(headers, TABLES[table]) for table in names}
+    folded = list(map(_fold_header, headers))
+    places = {table: _match(folded, table) for table in names}
     columns = sheet.below(row)
     rows: pd.Index = pd.RangeIndex(sheet.length - row - 1)
     notes = Notes(names[0], Tables({}))
-    problems = _header_problems(headers, places, notes=notes, file=sheet.file)
+    problems = _header_problems(headers, folded, places, notes=notes, file=sheet.file)
     out = _left_out(columns, len(rows)) if sheet.headers is None else np.zeros(len(rows), dtype=bool)
     place = (sheet.file, row + 2, len(rows), _overlong_rows(sheet, columns, headers=headers, left_out=out))
     if out.any():
@@ -640,8 +639,8 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
     if term is not None:
         for table in named.keys() - {"terms"}:
             if "term" in TABLES[table].names:
-                named[table].setdefault("term", pa.repeat(term, len(rows)))
-    if name == "attendance" and _is_register([headers[at[0]] for at in places[name].values()]):
+                named[table].setdefault("term", pa.array([term] * len(rows), ENCODED))
+    if name == "attendance" and any(folded[at[0]] in _folded(REGISTER_HEADERS) for at in places[name].values()):
         return [_register(_Piece(name, named[name], rows, *place))], problems
     if name != ROSTER:
         return [_Piece(name, named[name], rows, *place)], problems
@@ -659,10 +658,6 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
         columns_of, rows = _columns_and_rows(frame)
         pieces.append(_Piece(table, columns_of, rows, *place))
     return pieces, problems
-
-
-def _is_register(headers: Sequence[str]) -> bool:
-    return any(fold(header) in _folded(REGISTER_HEADERS) for header in headers)
 
 
 def _register(lines: _Piece) -> _Piece:
@@ -700,36 +695,50 @@ def _overlong_rows(
     return np.flatnonzero(overlong & ~left_out)
 
 
-def _match(headers: Sequence[str], table: Table) -> dict[str, list[int]]:
+def _match(folded: Sequence[str], table: str) -> dict[str, list[int]]:
     """Return, for each column found, where its headers stand: the schema's favourite first."""
-    folded = [fold(header) for header in headers]
-    found = {}
-    for column, ranks in _ranks_of_spellings(table.name).items():
-        places = [place for place, header in enumerate(folded) if header in ranks]
-        if places:
-            found[column] = sorted(places, key=lambda place: ranks[folded[place]])
-    return found
+    places: dict[str, list[int]] = {column: [] for column in TABLES[table].names}
+    ranks = _ranks_of_spellings(table)
+    for place, header in enumerate(folded):
+        for column in ranks.get(header, ()):
+            places[column].append(place)
+    return {column: sorted(at, key=lambda place: ranks[folded[place]][column]) for column, at in places.items() if at}
 
 
 @cache
 def _ranks_of_spellings(table: str) -> dict[str, dict[str, int]]:
-    """Return for each column the headers under which it is found, the schema's favourite first."""
-    return {
-        column.name: {spelling: rank for rank, spelling in enumerate(dict.fromkeys(map(fold, column.headers)))}
-        for column in TABLES[table].columns
-    }
+    """Return for each header the columns that are found under it, and how far it is from the schema's favourite."""
+    ranks: dict[str, dict[str, int]] = {}
+    for column in TABLES[table].columns:
+        for rank, spelling in enumerate(dict.fromkeys(map(fold, column.headers))):
+            ranks.setdefault(spelling, {})[column.name] = rank
+    return ranks
+
+
+def _fold_header(header: str) -> str:
+    return _folded_headers().get(header) or fold(header)
+
+
+@cache
+def _folded_headers() -> dict[str, str]:
+    """Return each header of the schema as it is compared."""
+    return {header: fold(header) for table in TABLES.values() for column in table.columns for header in column.headers}
 
 
 def _header_problems(
-    headers: Sequence[str], places: Mapping[str, Mapping[str, list[int]]], *, notes: Notes, file: str | None
+    headers: Sequence[str],
+    folded: Sequence[str],
+    places: Mapping[str, Mapping[str, list[int]]],
+    *,
+    notes: Notes,
+    file: str | None,
 ) -> list[Problem]:
     known = _headers_of(tuple(places))
-    strange = {header: folded for header in headers if (folded := fold(header)) not in known}
-    refused = [
-        header for header in headers if any(word in strange.get(header, "") for word in _folded(REFUSED_HEADERS))
-    ]
+    strange = {header: word for header, word in zip(headers, folded, strict=True) if header and word not in known}
+    odd = [header for header in headers if header in strange]
+    refused = [header for header in odd if any(word in strange[header] for word in _folded(REFUSED_HEADERS))]
     problems = [notes.whole("refused_column", file=file, column=header) for header in refused]
-    rest = [header for header in headers if header and header in strange and header not in refused]
+    rest = [header for header in odd if header not in refused]
     never = [header for header in rest if strange[header] in _folded(NEVER_READ_HEADERS)]
     unknown = [header for header in rest if header not in never]
     for kind, left in (("never_read", never), ("unknown_column", unknown)):
@@ -785,8 +794,7 @@ def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: 
         own = [piece for piece in pieces if piece.table == name]
         if not own:
             continue
-        firsts = np.cumsum([0, *(piece.length for piece in own)]).tolist()
-        placed = list(zip(own, firsts, strict=False))
+        placed = list(zip(own, accumulate((piece.length for piece in own), initial=0), strict=False))
         sources[name] = tuple(
             Source(piece.file, first, piece.length, piece.first_row, piece.labels_a_row)
             for piece, first in placed
