@@ -1,7 +1,11 @@
-"""Attendance as registers keep it, one line a student: a first day, and one letter for each day from it on."""
+"""What schools keep with one line a student, as one row a fact, and back.
 
-from collections.abc import Mapping
-from typing import Any
+A line of an attendance register has a first day, and one letter for each day from it on; a line of a mark sheet has an
+exam, and one mark for each subject.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dropout_risk.arrays import NO_DAY
-from dropout_risk.coercion import ENCODED, Cells, as_arrow, dtype_of, read_cells, to_text
+from dropout_risk.coercion import ENCODED, Cells, Read, as_arrow, cells_of_values, dtype_of, fold, read_cells, to_text
 from dropout_risk.errors import TableError
-from dropout_risk.schema import TABLES
+from dropout_risk.schema import MISSED_EXAM, SUBJECT_HEADERS, TABLES
 
 LONGEST_LINE = 400
 """Letters of one line: more days than any school year has."""
@@ -181,3 +185,136 @@ def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:
             "recorded_at": late.to_numpy()[start],
         }
     )
+
+
+def marks_of_lines(
+    lines: Mapping[str, Cells], subjects: Sequence[str], rows: pd.Index
+) -> tuple[dict[str, Cells], pd.Index, int]:
+    """Return the lines of a mark sheet as one row a mark.
+
+    Parameters
+    ----------
+    lines
+        Columns of marks under the names of the subjects (a word such as 缺考 where the student missed the exam, nothing
+        where there is no mark), and any others, which are said of every mark.
+    subjects
+        Which of the columns are subjects.
+    rows
+        The labels of the lines.
+
+    Returns
+    -------
+    dict of columns
+        ``subject``, ``score`` and ``absent``, and the others. A mark that cannot be read is there as it stands.
+    Index
+        The label of each mark: ``line * subjects + place``.
+    int
+        How many labels a line has.
+
+    Examples
+    --------
+    >>> lines = {"student_id": np.array(["a", "b"]), "语文": np.array([88.5, np.nan]), "数学": np.array([70, "缺考"])}
+    >>> marks, rows, _ = marks_of_lines(lines, ["语文", "数学"], pd.RangeIndex(2))
+    >>> marks["subject"].to_pylist(), marks["score"].tolist(), marks["absent"].to_pylist(), list(rows)
+    (['语文', '数学', '数学'], [88.5, 70.0, nan], [False, False, True], [0, 1, 3])
+    """
+    sheet = [_marks_under(lines[subject]) for subject in subjects]
+    told = np.column_stack([own.told for own in sheet])
+    line, place = np.nonzero(told)
+    score: Cells = np.column_stack([own.read.values for own in sheet])[told]
+    odd = np.column_stack([own.odd for own in sheet])[told]
+    if odd.any():
+        score = np.where(odd, np.column_stack([_objects(own.cells) for own in sheet])[told], _objects(score))
+    missed = np.column_stack([own.missed for own in sheet])[told]
+    absent: Cells = pa.array(missed)
+    if "absent" in lines:
+        absent = np.where(missed, np.array(True, dtype=object), _objects(lines["absent"])[line])
+    marks = {name: _repeated(own, line) for name, own in lines.items() if name not in subjects}
+    subject = pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), pa.array(subjects, pa.large_string()))
+    marks |= {"subject": subject, "score": score, "absent": absent}
+    return marks, pd.Index(rows.to_numpy().take(line) * len(subjects) + place), len(subjects)
+
+
+class _Marks(NamedTuple):
+    """The marks of one subject, one for each line."""
+
+    cells: Cells
+    read: Read
+    missed: npt.NDArray[np.bool_]
+
+    @property
+    def told(self) -> npt.NDArray[np.bool_]:
+        """Where anything stands."""
+        return ~self.read.missing | self.missed
+
+    @property
+    def odd(self) -> npt.NDArray[np.bool_]:
+        """Where something stands that is no mark."""
+        odd = np.zeros(len(self.missed), dtype=bool)
+        for wrong in self.read.faults.values():
+            odd |= wrong
+        return odd
+
+
+def _marks_under(cells: Cells) -> _Marks:
+    """Return the marks of a subject, the words that stand for none taken out."""
+    missed = np.zeros(len(cells), dtype=bool)
+    if not isinstance(cells, np.ndarray) or cells.dtype == object:
+        values = _objects(cells)
+        words = {place: value for place, value in enumerate(values) if isinstance(value, str)}
+        none = {word for word in set(words.values()) if fold(word) in _MISSED}
+        missed[[place for place, word in words.items() if word in none]] = True
+        cells = cells_of_values(np.where(missed, np.array(None), values).tolist()) if none else cells
+    return _Marks(cells, read_cells(cells, TABLES["grades"]["score"]), missed)
+
+
+_MISSED = frozenset(map(fold, MISSED_EXAM))
+
+
+def is_subject(header: str) -> bool:
+    """Whether the marks of a subject may stand under a header.
+
+    Examples
+    --------
+    >>> is_subject(" 语 文"), is_subject("总分")
+    (True, False)
+    """
+    return fold(header) in _SUBJECTS
+
+
+_SUBJECTS = frozenset(map(fold, SUBJECT_HEADERS))
+
+
+def lines_of_marks(marks: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of grades as lines of a mark sheet that `marks_of_lines` spreads into the same rows.
+
+    Parameters
+    ----------
+    marks : DataFrame
+        The canonical table ``grades``; every row has a subject, and a score if and only if it is not `absent`.
+
+    Returns
+    -------
+    DataFrame
+        A line for each student and exam, and further ones where anything else differs or a mark stands there twice.
+
+    Examples
+    --------
+    >>> marks = pd.DataFrame({"student_id": "a", "subject": ["语文", "数学"], "score": [88.5, None]})
+    >>> lines_of_marks(marks.assign(absent=[False, True])).to_dict("records")
+    [{'student_id': 'a', '语文': 88.5, '数学': '缺考'}]
+    """
+    shared = [name for name in marks if name not in ("subject", "score", "absent")]
+    place, subjects = pd.factorize(marks["subject"])
+    keys = marks[shared].assign(_place=place)
+    twice = keys.groupby(list(keys), dropna=False, observed=True).cumcount()
+    keys = marks[shared].assign(_twice=twice)
+    line = keys.groupby(list(keys), dropna=False, observed=True, sort=False).ngroup().to_numpy()
+    first = np.unique(line, return_index=True)[1]
+    lines = marks[shared].iloc[first].reset_index(drop=True)
+    score = marks["score"].astype(object).mask(marks["absent"].astype(bool), MISSED_EXAM[0]).to_numpy()
+    for at, subject in enumerate(subjects):
+        column = np.full(len(lines), None, dtype=object)
+        column[line[place == at]] = score[place == at]
+        lines[subject] = pd.Series(column).infer_objects()
+    return lines

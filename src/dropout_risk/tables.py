@@ -36,6 +36,7 @@ from dropout_risk.coercion import (
     Notes,
     as_series,
     cells_of,
+    cells_of_values,
     clean,
     coerce_column,
     coerce_table,
@@ -43,11 +44,12 @@ from dropout_risk.coercion import (
     to_text,
 )
 from dropout_risk.errors import SettingsError, TableError
-from dropout_risk.registers import days_of_lines
+from dropout_risk.registers import days_of_lines, is_subject, marks_of_lines
 from dropout_risk.schema import (
     NEVER_READ_HEADERS,
     REFUSED_HEADERS,
     REGISTER_HEADERS,
+    SUBJECT_HEADERS,
     TABLES,
     Problem,
     Source,
@@ -106,6 +108,7 @@ class _Piece:
     overlong: NDArray[np.intp]
     """Positions of rows with more cells than the header."""
     labels_a_row: int = 1
+    headers: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------------------------ ways in
@@ -255,31 +258,7 @@ def _sheet_of(name: str, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequen
         keys = dict.fromkeys(key for row in rows for key in row)
         columns = {clean(str(key)): [row.get(key) for row in rows] for key in keys}
         length = len(rows)
-    return _Sheet(None, (name,), [_cells(values) for values in columns.values()], length, tuple(columns))
-
-
-def _cells(values: Sequence[Any]) -> Cells:
-    """Return values as they are: those of one type as a column of that type, which is quicker to read."""
-    first = next((value for value in values if value is not None), None)
-    if first is None:
-        return pa.nulls(len(values))
-    try:
-        if isinstance(first, str):
-            return pa.array(values, ENCODED)
-        cells = pa.array(values)
-        if isinstance(cells, pa.Int64Array):
-            cells = cells.cast(pa.float64())  # refuses what a float cannot hold, such as an ID number
-        if isinstance(cells, pa.DoubleArray):
-            return cells.to_numpy(zero_copy_only=False)
-        if isinstance(cells, pa.BooleanArray):
-            return cells
-    except (pa.ArrowException, TypeError, UnicodeError, OverflowError):
-        pass
-    return np.fromiter(map(_scalar, values), dtype=object, count=len(values))
-
-
-def _scalar(value: object) -> object:
-    return to_text(value) if isinstance(value, list | dict) else value
+    return _Sheet(None, (name,), [cells_of_values(values) for values in columns.values()], length, tuple(columns))
 
 
 def read_flat(path: str | Path, *, codes: Collection[str] = ()) -> pd.DataFrame:
@@ -555,7 +534,8 @@ def _expected_names() -> str:
 
 @cache
 def _headers_of(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(fold(header) for name in names for column in TABLES[name].columns for header in column.headers)
+    headers = [header for name in names for column in TABLES[name].columns for header in column.headers]
+    return frozenset(map(fold, [*headers, *(SUBJECT_HEADERS if "grades" in names else ())]))
 
 
 def _tables_of(name: str) -> tuple[str, ...]:
@@ -579,6 +559,8 @@ def _identify(sheet: _Sheet, *, alone: bool) -> str | None:
         named = _table_named(sheet.titles[1])
         if named is not None and _header_row(sheet, _tables_of(named)) is None:
             return None
+    if named is None and _is_mark_sheet(sheet):
+        return "grades"
     may_be_roster = named is None or (alone and named in ROSTER_TABLES)
     return ROSTER if may_be_roster and _is_roster(sheet) else named
 
@@ -591,6 +573,15 @@ def _is_roster(sheet: _Sheet) -> bool:
     others = {name: tuple(other for other in ROSTER_TABLES if other != name) for name in ROSTER_TABLES}
     fitting = [name for name in ROSTER_TABLES if headers & (_headers_of((name,)) - _headers_of(others[name]))]
     return len(fitting) > 1
+
+
+def _is_mark_sheet(sheet: _Sheet) -> bool:
+    row = _header_row(sheet, ("grades",))
+    if row is None:
+        return False
+    headers = [clean(header) for header in _headers(sheet, row)]
+    found = _match(headers, list(map(_fold_header, headers)), "grades")
+    return "student_id" in found and len(_subjects(found)) > 1
 
 
 def _headers(sheet: _Sheet, row: int) -> tuple[str, ...]:
@@ -622,7 +613,7 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
         )
     headers = [clean(header) for header in _headers(sheet, row)]
     folded = list(map(_fold_header, headers))
-    places = {table: _match(folded, table) for table in names}
+    places = {table: _match(headers, folded, table) for table in names}
     columns = sheet.below(row)
     rows: pd.Index = pd.RangeIndex(sheet.length - row - 1)
     notes = Notes(names[0], Tables({}))
@@ -642,6 +633,8 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
                 named[table].setdefault("term", pa.array([term] * len(rows), ENCODED))
     if name == "attendance" and any(folded[at[0]] in _folded(REGISTER_HEADERS) for at in places[name].values()):
         return [_register(_Piece(name, named[name], rows, *place))], problems
+    if name == "grades" and (subjects := _subjects(places[name])):
+        return [_mark_sheet(_Piece(name, named[name], rows, *place), subjects)], problems
     if name != ROSTER:
         return [_Piece(name, named[name], rows, *place)], problems
     frames = {table: _frame(columns, rows) for table, columns in named.items()}
@@ -664,7 +657,22 @@ def _register(lines: _Piece) -> _Piece:
     """Return the lines of an attendance register as one row a day; a register without a date stays as it is."""
     if "date" not in lines.columns:
         return lines
-    columns, rows, labels = days_of_lines(lines.columns, lines.rows)
+    return _spread(lines, *days_of_lines(lines.columns, lines.rows))
+
+
+def _subjects(found: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the subjects among the columns of grades that were found."""
+    return tuple(column for column in found if column not in TABLES["grades"].names)
+
+
+def _mark_sheet(lines: _Piece, subjects: tuple[str, ...]) -> _Piece:
+    """Return the lines of a mark sheet as one row a mark."""
+    columns, rows, labels = marks_of_lines(lines.columns, subjects, lines.rows)
+    overlong = rows[np.isin(rows // labels, lines.overlong)].to_numpy()  # no mark of such a line is sure
+    return replace(_spread(lines, columns, rows, labels), headers=subjects, overlong=overlong)
+
+
+def _spread(lines: _Piece, columns: dict[str, Cells], rows: pd.Index, labels: int) -> _Piece:
     return replace(
         lines,
         columns=columns,
@@ -695,14 +703,29 @@ def _overlong_rows(
     return np.flatnonzero(overlong & ~left_out)
 
 
-def _match(folded: Sequence[str], table: str) -> dict[str, list[int]]:
-    """Return, for each column found, where its headers stand: the schema's favourite first."""
+def _match(headers: Sequence[str], folded: Sequence[str], table: str) -> dict[str, list[int]]:
+    """Return, for each column found, where its headers stand: the schema's favourite first.
+
+    Where grades have headers that are subjects in place of a column of subjects, these are columns of their own.
+    """
     places: dict[str, list[int]] = {column: [] for column in TABLES[table].names}
     ranks = _ranks_of_spellings(table)
     for place, header in enumerate(folded):
         for column in ranks.get(header, ()):
             places[column].append(place)
-    return {column: sorted(at, key=lambda place: ranks[folded[place]][column]) for column, at in places.items() if at}
+    found = {column: sorted(at, key=lambda place: ranks[folded[place]][column]) for column, at in places.items() if at}
+    if table == "grades" and "subject" not in found and (subjects := _subject_places(headers)):
+        found.pop("score", None)  # of which subject is not said
+        found |= subjects
+    return found
+
+
+def _subject_places(headers: Sequence[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, header in enumerate(headers):
+        if is_subject(header):
+            places.setdefault(header, []).append(place)
+    return places
 
 
 @cache
@@ -733,8 +756,8 @@ def _header_problems(
     notes: Notes,
     file: str | None,
 ) -> list[Problem]:
-    known = _headers_of(tuple(places))
-    strange = {header: word for header, word in zip(headers, folded, strict=True) if header and word not in known}
+    read = {place for found in places.values() for at in found.values() for place in at}
+    strange = {header: folded[place] for place, header in enumerate(headers) if header and place not in read}
     odd = [header for header in headers if header in strange]
     refused = [header for header in odd if any(word in strange[header] for word in _folded(REFUSED_HEADERS))]
     problems = [notes.whole("refused_column", file=file, column=header) for header in refused]
@@ -752,8 +775,8 @@ def _header_problems(
 
 
 @cache
-def _folded(words: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(fold, words))
+def _folded(words: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(fold, words))
 
 
 def _left_out(columns: Sequence[Cells], length: int) -> NDArray[np.bool_]:
@@ -796,9 +819,9 @@ def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: 
             continue
         placed = list(zip(own, accumulate((piece.length for piece in own), initial=0), strict=False))
         sources[name] = tuple(
-            Source(piece.file, first, piece.length, piece.first_row, piece.labels_a_row)
+            Source(piece.file, first, piece.length, piece.first_row, piece.labels_a_row, piece.headers)
             for piece, first in placed
-            if piece.file is not None or piece.labels_a_row > 1
+            if piece.file is not None or piece.labels_a_row > 1 or piece.headers
         )
         columns, rows = _joined(placed)
         notes = Notes(name, Tables({}, sources=sources))
