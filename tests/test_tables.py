@@ -19,6 +19,7 @@ from dropout_risk.arrays import days, flags, labels, numbers, texts
 from dropout_risk.coercion import LONGEST_NAME, clean, coerce_column, dtype_of, fold, mask
 from dropout_risk.errors import InputError, SettingsError, TableError
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES, Column, Tables, empty_frame
+from dropout_risk.synthetic import make_county
 from dropout_risk.tables import (
     atomic_path,
     make_tables,
@@ -663,6 +664,99 @@ def test_cells_are_read_alike_one_by_one_and_together(cells):
         ]
         told = [{kind for kind, wrong in faults.items() if wrong[row]} for row in range(len(cells))]
         assert told == [set(own) for _, own in alone]
+
+
+def as_arrow(values: pd.Series, kind: pa.DataType) -> pd.Series:
+    return pd.Series(pd.array(values, dtype=pd.ArrowDtype(kind)))
+
+
+RECASTS = {
+    "object": lambda values: values.astype(object).where(values.notna(), None),
+    "category": lambda values: values.astype("category"),
+    "ordered": lambda values: values.astype("category").cat.as_ordered(),
+    "no category": lambda values: pd.Series([None] * len(values), dtype="category"),
+    "nullable": lambda values: values.convert_dtypes(),
+    "arrow": lambda values: values.convert_dtypes(dtype_backend="pyarrow"),
+    "text": lambda values: values.astype("str"),
+    "nullable text": lambda values: values.astype("string"),
+    "whole": lambda values: values.astype("Int64"),
+    "float32": lambda values: values.astype("float32"),
+    "complex": lambda values: values.astype("float64").astype("complex128"),
+    "sparse": lambda values: values.astype(pd.SparseDtype(values.dtype)),
+    "decimal": lambda values: values.astype("float64").map(Decimal),
+    "python dates": lambda values: values.dt.date,
+    "with a zone": lambda values: values.dt.tz_localize("Asia/Shanghai"),
+    "arrow with a zone": lambda values: values.astype(pd.ArrowDtype(pa.timestamp("ns", "UTC"))),
+    "nanoseconds": lambda values: values.astype("datetime64[ns]"),
+    "periods": lambda values: values.dt.to_period("D"),
+    "durations": lambda values: values - values.min(),
+    "intervals": lambda values: pd.Series(pd.interval_range(0, periods=len(values))),
+    "bytes": lambda values: values.astype("str").str.encode("utf-8"),
+    "arrow bytes": lambda values: as_arrow(values.astype("str").str.encode("utf-8"), pa.binary()),
+    "arrow lists": lambda values: as_arrow([[str(value)] for value in values], pa.list_(pa.string())),
+    "lists": lambda values: pd.Series([[value] for value in values], dtype=object),
+    "sets": lambda values: pd.Series([{1} for _ in values], dtype=object),
+    "arrays": lambda values: pd.Series([np.array([1, 2]) for _ in values], dtype=object),
+    "half a letter": lambda values: pd.Series(["2019\ud800级"] * len(values), dtype=object),
+}
+"""Columns of frames as people hand them in."""
+
+SAME = {"object", "nullable", "arrow"}
+"""Those that say the same as before."""
+
+
+@pytest.fixture(scope="module")
+def few() -> dict[str, pd.DataFrame]:
+    tables = make_county(40, terms=1, seed=1)
+    frames = {name: tables[name].head(5).reset_index(drop=True) for name in tables}
+    wide = frames["students"].merge(tables["enrolments"], on="student_id").merge(tables["households"], on="student_id")
+    return {
+        **frames,
+        "roster": wide.drop(columns=["recorded_at_x", "recorded_at_y"]).rename(columns={"boarding": "就读方式"}),
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_frame_with_columns_of_any_dtype_is_read(few, data):
+    name = data.draw(st.sampled_from(list(few)))
+    frame = few[name]
+    recasts = data.draw(st.dictionaries(st.sampled_from(list(frame)), st.sampled_from(list(RECASTS)), min_size=1))
+    recast = frame.copy()
+    for column, how in recasts.items():
+        try:
+            recast[column] = RECASTS[how](frame[column])
+        except (TypeError, ValueError, AttributeError, ArithmeticError, NotImplementedError, pa.ArrowException):
+            recasts = {**recasts, column: "object"}  # this column cannot be had so
+    read = make_tables({name: recast})
+    for table in read:
+        assert list(read[table]) == TABLES[table].names
+        assert read[table].dtypes.tolist() == [dtype_of(column) for column in TABLES[table].columns]
+    if set(recasts.values()) <= SAME:
+        expected = make_tables({name: frame})
+        assert list(map(str, read.problems)) == list(map(str, expected.problems))
+        for table in read:
+            pd.testing.assert_frame_equal(read[table], expected[table])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.null(),
+        pa.bool_(),
+        pa.dictionary(pa.int32(), pa.string()),
+        pa.list_(pa.int8()),
+    ],
+)
+def test_a_column_of_a_flat_table_of_which_nothing_is_known_is_empty(tmp_path, kind):
+    pq.write_table(pa.table({"a": [1, 2], "b": pa.array([None, None], kind)}), tmp_path / "flat.parquet")
+    (tmp_path / "flat.csv").write_text("a,b\n1,\n2,\n")
+    for codes in ([], ["b"]):
+        frame = read_flat(tmp_path / "flat.parquet", codes=codes)
+        assert frame["b"].isna().all()
+        assert frame.dtypes.tolist() == read_flat(tmp_path / "flat.csv", codes=codes).dtypes.tolist()
 
 
 @pytest.mark.parametrize("unit", ["s", "ms"])

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from pandas.api.internals import create_dataframe_from_blocks  # type: ignore[import-not-found]
-from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype, is_scalar
 from pandas.api.types import is_string_dtype as is_text_dtype
 
 from dropout_risk.arrays import NO_DAY, Coded, as_dates
@@ -479,7 +479,27 @@ def cells_of(values: pd.Series) -> Typed:
     array([1. , 2.5])
     """
     array = values.array
+    if not _is_plain(values.dtype):
+        return _single_values(array)
     return array.to_numpy() if isinstance(array, pd.arrays.NumpyExtensionArray) else array
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Whether the cells of a column are single values, and pandas knows how to tell them apart."""
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "biufmM"
+    if isinstance(dtype, pd.ArrowDtype):
+        return not pa.types.is_nested(dtype.pyarrow_dtype)
+    return not isinstance(dtype, pd.SparseDtype | pd.PeriodDtype | pd.IntervalDtype)
+
+
+def _single_values(values: Iterable[Any]) -> NDArray[np.object_]:
+    """Return values as they are, but for those that are several, such as lists: these are texts, which are refused."""
+    values = list(values)
+    kinds = {type(value): value for value in values}
+    if not all(map(is_scalar, kinds.values())):
+        values = [value if is_scalar(value) else to_text(value) for value in values]
+    return np.fromiter(values, dtype=object, count=len(values))
 
 
 def cells_of_values(values: Sequence[Any]) -> Cells:
@@ -505,9 +525,7 @@ def cells_of_values(values: Sequence[Any]) -> Cells:
             return cells
     except (pa.ArrowException, TypeError, UnicodeError, OverflowError):
         pass
-    if {list, dict} & set(map(type, values)):
-        values = [to_text(value) if isinstance(value, list | dict) else value for value in values]
-    return np.fromiter(values, dtype=object, count=len(values))
+    return _single_values(values)
 
 
 def as_series(cells: Cells, rows: pd.Index) -> pd.Series:
@@ -876,15 +894,19 @@ def _grades_from_entry_years(cells: Cells, sent: Mapping[str, Cells], rows: pd.I
     if "term" not in sent or not any(_ENTRY_YEAR.search(fold(str(value))) for value in _distinct(as_arrow(cells))[1]):
         return cells
     grades = as_series(cells, rows)
-    parts = grades.astype("str").map(fold, na_action="ignore").astype("str").str.extract(_ENTRY_YEAR)
+    parts = _texts_of(grades).map(fold, na_action="ignore").astype("str").str.extract(_ENTRY_YEAR)
     found = parts["year"].notna()
-    terms = as_series(sent["term"], rows)[found].astype("str")
+    terms = _texts_of(as_series(sent["term"], rows)[found])
     years = terms.str.extract(r"(20\d\d)")[0].astype("float64") - parts.loc[found, "year"].astype("float64") + 1
     base = parts.loc[found, "stage"].map({"小": 0, "初": 6})
     if schools is not None and "school_id" in sent:
         stages = schools.frame().drop_duplicates("school_id").set_index("school_id")["stage"]
         by_school = stages.map({"primary": 0, "teaching_point": 0, "junior": 6}).astype("float64")
-        base = base.fillna(as_series(sent["school_id"], rows)[found].astype("str").str.strip().map(by_school))
+        base = base.fillna(_texts_of(as_series(sent["school_id"], rows)[found]).str.strip().map(by_school))
     base = base.mask(base.isna() & years.between(4, 6), 0)  # nobody is in the fourth year of junior school
     read = (years + base).dropna()
     return cells_of(grades.astype("object").where(~grades.index.isin(read.index), read.reindex(grades.index)))
+
+
+def _texts_of(values: pd.Series) -> pd.Series:
+    return values.astype("object").map(to_text, na_action="ignore").astype("str")

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dropout_risk.arrays import NO_DAY
-from dropout_risk.coercion import ENCODED, Cells, Read, as_arrow, cells_of_values, dtype_of, fold, read_cells, to_text
+from dropout_risk.coercion import ENCODED, Cells, Read, as_arrow, cells_of_values, dtype_of, fold, read_cells
 from dropout_risk.errors import TableError
 from dropout_risk.schema import MISSED_EXAM, SUBJECT_HEADERS, TABLES
 
@@ -96,11 +96,16 @@ def _texts(cells: Cells) -> tuple[pa.LargeStringArray, npt.NDArray[np.bool_]]:
     """Return the cells as texts, and which of them are such as a line may be."""
     texts = as_arrow(cells)
     if not isinstance(texts, pa.DictionaryArray):
-        values = [to_text(value) if isinstance(value, str) else None for value in _objects(cells)]
+        values = [_whole(value) if isinstance(value, str) else None for value in _objects(cells)]
         texts = pa.array(values, ENCODED)
     texts = texts.dictionary_decode()
     lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
     return texts, (lengths > 0) & (lengths <= LONGEST_LINE)
+
+
+def _whole(text: str) -> str:
+    """Return a text without halves of letters, which Arrow does not hold."""
+    return text.encode("utf-8", "ignore").decode("utf-8")
 
 
 def _points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int64]]:

@@ -311,14 +311,15 @@ def read_flat(path: str | Path, *, codes: Collection[str] = ()) -> pd.DataFrame:
 
 def _text_column(values: pd.Series) -> pd.Series:
     """Return codes as text, so that 051001 stays what it is."""
-    return values.map(to_text, na_action="ignore").astype("str").map(clean, na_action="ignore")
+    texts = values.astype("object").map(to_text, na_action="ignore").astype("str")
+    return texts.map(clean, na_action="ignore").astype("str")
 
 
 def _flat_column(values: pd.Series) -> pd.Series:
     text = isinstance(values.dtype, pd.CategoricalDtype | pd.StringDtype) or values.dtype == object
     if not text:
         return values
-    words = values.map(to_text, na_action="ignore").astype("str").map(clean, na_action="ignore")
+    words = _text_column(values)
     words = words.mask(words.str.casefold().isin(["", "na", "n/a", "nan", "null", "none"]))
     with contextlib.suppress(ValueError):
         return pd.to_numeric(words)
@@ -798,7 +799,10 @@ def _with_codes_read(cells: Cells, header: str) -> Cells:
     if codes is None:
         return cells
     values = as_series(cells, pd.RangeIndex(len(cells)))
-    return cells_of(values.map(lambda value: codes.get(clean(to_text(value)), value), na_action="ignore"))
+    return cells_of_values(
+        [None if missing else codes.get(clean(to_text(value)), value)
+         for value, missing in zip(values, values.isna(), strict=True)]
+    )  # fmt: skip
 
 
 def _ids_from_id_numbers(students: pd.DataFrame) -> pd.Series | None:
