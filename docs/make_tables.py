@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dropout_risk.schema import TABLES, Column, Table
+from dropout_risk.schema import MISSED_EXAM, SUBJECT_HEADERS, TABLES, Column, Table
 
 TARGET = Path(__file__).parent / "reference" / "tables.md"
 
@@ -18,6 +18,12 @@ Identity and audit columns are never features. A column about religion is refuse
 Attendance may also come as a register, one line a student: under `codes` (逐日考勤) in place of `code` stand the codes
 of one day after another as one text, from the day under `date` on, school days or not, such as `PPAPP..PPUP`; a
 point, a blank or a stroke is a day without record. It has a tenth of the bytes.
+
+Grades may also come as a mark sheet (成绩册), one line a student and exam: in place of `subject` and `score` it has a
+column for each subject, with its marks under
+{subjects}
+or {english}.
+Where the student missed the exam stands {missed}; an empty cell is no mark. `full_mark` holds for the line.
 """
 
 
@@ -49,7 +55,10 @@ def section(table: Table) -> str:
 
 def page() -> str:
     """Return the whole page."""
-    return "\n\n".join([HEAD.strip(), *map(section, TABLES.values())]) + "\n"
+    chinese, english = ([name for name in SUBJECT_HEADERS if name.isascii() == ascii_] for ascii_ in (False, True))
+    missed = " or ".join((", ".join(MISSED_EXAM[:-1]), MISSED_EXAM[-1]))
+    head = HEAD.format(subjects=", ".join(chinese), english=", ".join(english), missed=missed)
+    return "\n\n".join([head.strip(), *map(section, TABLES.values())]) + "\n"
 
 
 if __name__ == "__main__":

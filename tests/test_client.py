@@ -1,6 +1,8 @@
 """The Python client against the service itself: frames and files in, frames out, and sentences when it is refused."""
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx2
 import pandas as pd
@@ -11,6 +13,7 @@ from trained_county import two_counties
 from dropout_risk import client as asking
 from dropout_risk.client import Client, ServiceError, columns_of
 from dropout_risk.county import newest_day
+from dropout_risk.registers import lines_of_marks
 from dropout_risk.schema import Tables
 from dropout_risk.tables import tables_from_records, write_tables
 
@@ -128,6 +131,54 @@ def test_a_table_becomes_columns_that_mean_the_same(tables: Tables) -> None:
     again = tables_from_records({name: columns_of(frame) for name, frame in tables.items() if len(frame)})
     for name, frame in again.items():
         pd.testing.assert_frame_equal(frame, tables[name], check_dtype=False, check_categorical=False)
+
+
+def one_day(tables: Tables) -> Tables:
+    """Return the tables with the marks of an exam known on one day, as a school that writes mark sheets has them."""
+    marks = tables["grades"]
+    day = marks.groupby(["term", "exam"], observed=True)["exam_date"].transform("first")
+    return tables.replace(grades=marks.assign(exam_date=day, recorded_at=day))
+
+
+def test_marks_are_sent_as_sheets_and_the_scores_are_the_same_to_the_bit(
+    client: Client, service: Service, tables: Tables, tmp_path: Path
+) -> None:
+    tables = one_day(tables)
+    transport, asked = answering(lambda: httpx2.Response(422, json={"detail": "no"}))
+    with pytest.raises(ServiceError):
+        Client("http://x", transport=transport).score(dict(tables))
+    sent = json.loads(asked[0].content)["tables"]
+    assert {"chinese", "math"} <= set(sent["grades"])
+    assert "subject" not in sent["grades"]
+    as_rows = {**sent, "grades": columns_of(tables["grades"])}
+    one, other = (service.score("county", roster, as_of=DAY) for roster in (sent, as_rows))
+    assert by_student(one) == by_student(other)
+    assert one["problems"] == other["problems"]
+    risks = [row["risk"] for row in one["students"]]
+    assert client.score(dict(tables), as_of=DAY).frame["risk"].tolist() == risks
+    files = [path for path in write_tables(tables, tmp_path / "files") if path.stem != "grades"]
+    lines_of_marks(tables["grades"]).to_csv(tmp_path / "成绩册.csv", index=False)
+    assert client.score([*files, tmp_path / "成绩册.csv"], as_of=DAY).frame["risk"].tolist() == risks
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("grades", {"subject": "总分"}),
+        ("grades", {"subject": None}),
+        ("grades", {"absent": True}),
+        ("grades", {"absent": None}),
+        ("grades", {"score": "88"}),
+        ("attendance", {"date": "2020年9月1日"}),
+        ("attendance", {"code": None}),
+    ],
+)
+def test_what_lines_cannot_say_is_sent_as_it_is(tables: Tables, table: str, change: dict[str, object]) -> None:
+    frame = one_day(tables)[table].assign(**change)
+    transport, asked = answering(lambda: httpx2.Response(422, json={"detail": "no"}))
+    with pytest.raises(ServiceError):
+        Client("http://x", transport=transport).score({table: frame})
+    assert json.loads(asked[0].content)["tables"][table] == columns_of(frame)
 
 
 def test_scores_of_a_student_are_those_of_the_answer(client: Client, tables: Tables) -> None:

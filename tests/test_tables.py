@@ -15,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dropout_risk.arrays import texts
-from dropout_risk.coercion import clean, coerce_column, dtype_of, fold, mask
+from dropout_risk.arrays import days, flags, labels, numbers, texts
+from dropout_risk.coercion import LONGEST_NAME, clean, coerce_column, dtype_of, fold, mask
 from dropout_risk.errors import InputError, SettingsError, TableError
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES, Column, Tables, empty_frame
+from dropout_risk.synthetic import make_county
 from dropout_risk.tables import (
     atomic_path,
     make_tables,
@@ -503,13 +504,14 @@ def test_a_missing_column_is_told_once_and_frames_have_the_schema():
 # ------------------------------------------------------------------------------------ round trips
 
 DAYS = st.dates(dt.date(1990, 1, 1), dt.date(2050, 1, 1))
+TEXTS = st.text().filter(lambda text: len(clean(text)) < LONGEST_NAME)
 
 
 def values_of(column: Column) -> st.SearchStrategy[object]:
     low = -1e6 if column.minimum is None else column.minimum
     high = 1e6 if column.maximum is None else column.maximum
     present = {
-        "string": st.text().map(lambda text: f"k{text}" if column.required else text),
+        "string": TEXTS.map(lambda text: f"k{text}" if column.required else text),
         "integer": st.integers(int(low), int(high)),
         "number": st.floats(low, high),
         "boolean": st.booleans(),
@@ -623,15 +625,146 @@ def test_what_happens_to_a_frame_later_does_not_reach_the_tables_made_of_it():
     assert make_tables({"enrolments": before})["enrolments"].columns.name is None
 
 
-def test_the_numbers_of_ids_that_reading_hands_on_are_those_found_in_the_frame():
-    ids = ["b", None, " a", "a", "b"]
-    for sent in (ids, ["b", None, "a", "a", "b"], [None] * 5, []):
-        tables = tables_from_records({"grades": {"student_id": sent, "term": sent, "score": [1.0] * len(sent)}})
-        for column in ("student_id", "term", "subject"):
-            given, found = texts(tables, "grades", column), texts(Tables(dict(tables)), "grades", column)
-            assert given.codes.dtype == found.codes.dtype
-            assert given.codes.tolist() == found.codes.tolist()
-            assert given.names.tolist() == found.names.tolist()
+CELLS = [
+    None, "", "a", " a", "b", "学生", "ID 007", "x" * 81, "soon", "2020-09-01", "2020年9月1日", "20200229", "期中",
+    "final", "低保", "3", 3, 3.5, 250, float("inf"), True, False, "否", ["a"],
+]  # fmt: skip
+
+
+@st.composite
+def cells_of_any_kind(draw: st.DrawFn) -> list[object]:
+    return draw(st.lists(st.sampled_from(draw(st.lists(st.sampled_from(CELLS), min_size=1, max_size=3))), max_size=6))
+
+
+@given(cells_of_any_kind(), st.booleans())
+def test_the_arrays_that_reading_hands_on_are_those_found_in_the_frame(cells, as_frame):
+    sent = {column.name: cells for column in TABLES["enrolments"].columns}
+    tables = (
+        make_tables({"enrolments": pd.DataFrame(sent, dtype=object)})
+        if as_frame
+        else tables_from_records({"enrolments": sent})
+    )
+    forms = {"string": texts, "category": labels, "date": days, "boolean": flags, "integer": numbers, "number": numbers}
+    for column in TABLES["enrolments"].columns:
+        form = forms[column.kind]
+        given, found = form(tables, "enrolments", column.name), form(Tables(dict(tables)), "enrolments", column.name)
+        for one, other in zip(given, found, strict=True) if column.kind == "string" else [(given, found)]:
+            assert one.dtype == other.dtype
+            assert np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+
+
+@given(cells_of_any_kind())
+def test_cells_are_read_alike_one_by_one_and_together(cells):
+    """Whether a column is read at once, by its distinct values or one by one is nothing that anybody can see."""
+    for column in (column for table in TABLES.values() for column in table.columns):
+        together, faults = coerce_column(pd.Series(cells, dtype=object), column)
+        alone = [coerce_column(pd.Series([cell], dtype=object), column) for cell in cells]
+        assert [None if pd.isna(value) else value for value in together] == [
+            None if pd.isna(value[0]) else value[0] for value, _ in alone
+        ]
+        told = [{kind for kind, wrong in faults.items() if wrong[row]} for row in range(len(cells))]
+        assert told == [set(own) for _, own in alone]
+
+
+def as_arrow(values: pd.Series, kind: pa.DataType) -> pd.Series:
+    return pd.Series(pd.array(values, dtype=pd.ArrowDtype(kind)))
+
+
+RECASTS = {
+    "object": lambda values: values.astype(object).where(values.notna(), None),
+    "category": lambda values: values.astype("category"),
+    "ordered": lambda values: values.astype("category").cat.as_ordered(),
+    "no category": lambda values: pd.Series([None] * len(values), dtype="category"),
+    "nullable": lambda values: values.convert_dtypes(),
+    "arrow": lambda values: values.convert_dtypes(dtype_backend="pyarrow"),
+    "text": lambda values: values.astype("str"),
+    "nullable text": lambda values: values.astype("string"),
+    "whole": lambda values: values.astype("Int64"),
+    "float32": lambda values: values.astype("float32"),
+    "complex": lambda values: values.astype("float64").astype("complex128"),
+    "sparse": lambda values: values.astype(pd.SparseDtype(values.dtype)),
+    "decimal": lambda values: values.astype("float64").map(Decimal),
+    "python dates": lambda values: values.dt.date,
+    "with a zone": lambda values: values.dt.tz_localize("Asia/Shanghai"),
+    "arrow with a zone": lambda values: values.astype(pd.ArrowDtype(pa.timestamp("ns", "UTC"))),
+    "nanoseconds": lambda values: values.astype("datetime64[ns]"),
+    "periods": lambda values: values.dt.to_period("D"),
+    "durations": lambda values: values - values.min(),
+    "intervals": lambda values: pd.Series(pd.interval_range(0, periods=len(values))),
+    "bytes": lambda values: values.astype("str").str.encode("utf-8"),
+    "arrow bytes": lambda values: as_arrow(values.astype("str").str.encode("utf-8"), pa.binary()),
+    "arrow lists": lambda values: as_arrow([[str(value)] for value in values], pa.list_(pa.string())),
+    "lists": lambda values: pd.Series([[value] for value in values], dtype=object),
+    "sets": lambda values: pd.Series([{1} for _ in values], dtype=object),
+    "arrays": lambda values: pd.Series([np.array([1, 2]) for _ in values], dtype=object),
+    "half a letter": lambda values: pd.Series(["2019\ud800级"] * len(values), dtype=object),
+}
+"""Columns of frames as people hand them in."""
+
+SAME = {"object", "nullable", "arrow"}
+"""Those that say the same as before."""
+
+
+@pytest.fixture(scope="module")
+def few() -> dict[str, pd.DataFrame]:
+    tables = make_county(40, terms=1, seed=1)
+    frames = {name: tables[name].head(5).reset_index(drop=True) for name in tables}
+    wide = frames["students"].merge(tables["enrolments"], on="student_id").merge(tables["households"], on="student_id")
+    return {
+        **frames,
+        "roster": wide.drop(columns=["recorded_at_x", "recorded_at_y"]).rename(columns={"boarding": "就读方式"}),
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_frame_with_columns_of_any_dtype_is_read(few, data):
+    name = data.draw(st.sampled_from(list(few)))
+    frame = few[name]
+    recasts = data.draw(st.dictionaries(st.sampled_from(list(frame)), st.sampled_from(list(RECASTS)), min_size=1))
+    recast = frame.copy()
+    for column, how in recasts.items():
+        try:
+            recast[column] = RECASTS[how](frame[column])
+        except (TypeError, ValueError, AttributeError, ArithmeticError, NotImplementedError, pa.ArrowException):
+            recasts = {**recasts, column: "object"}  # this column cannot be had so
+    read = make_tables({name: recast})
+    for table in read:
+        assert list(read[table]) == TABLES[table].names
+        assert read[table].dtypes.tolist() == [dtype_of(column) for column in TABLES[table].columns]
+    if set(recasts.values()) <= SAME:
+        expected = make_tables({name: frame})
+        assert list(map(str, read.problems)) == list(map(str, expected.problems))
+        for table in read:
+            pd.testing.assert_frame_equal(read[table], expected[table])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.null(),
+        pa.bool_(),
+        pa.dictionary(pa.int32(), pa.string()),
+        pa.list_(pa.int8()),
+    ],
+)
+def test_a_column_of_a_flat_table_of_which_nothing_is_known_is_empty(tmp_path, kind):
+    pq.write_table(pa.table({"a": [1, 2], "b": pa.array([None, None], kind)}), tmp_path / "flat.parquet")
+    (tmp_path / "flat.csv").write_text("a,b\n1,\n2,\n")
+    for codes in ([], ["b"]):
+        frame = read_flat(tmp_path / "flat.parquet", codes=codes)
+        assert frame["b"].isna().all()
+        assert frame.dtypes.tolist() == read_flat(tmp_path / "flat.csv", codes=codes).dtypes.tolist()
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_a_day_that_no_calendar_has_is_no_date(unit):
+    days_ = np.array([f"{year}-01-01" for year in (0, 1, 9999, 10_000, 300_000)], dtype=f"datetime64[{unit}]")
+    read = make_tables({"students": pd.DataFrame({"student_id": list("abcde"), "birth_date": pd.Series(days_)})})
+    assert [(problem.row, problem.kind) for problem in read.problems] == [(row, "not_a_date") for row in (1, 4, 5)]
+    assert read["students"]["birth_date"].isna().tolist() == [True, False, False, True, True]
 
 
 def test_the_same_tables_give_the_same_bytes(tmp_path):

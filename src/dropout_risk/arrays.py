@@ -339,9 +339,7 @@ def _kept(key: tuple[str, str], tables: Tables, name: str, get: Get, make: Calla
 
 
 def _cells(tables: Tables, name: str, column: str) -> Cells:
-    """Return a column as whoever read the table has kept it, else as it stands in the frame."""
-    kept: Cells | None = tables.known_of(name).get(("cells", column))
-    return tables.get_frame(name)[column].array if kept is None else kept
+    return tables.get_frame(name)[column].array
 
 
 def coded(values: "pd.Series[Any]") -> Coded:

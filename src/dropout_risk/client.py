@@ -15,10 +15,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
 from dropout_risk.errors import DropoutRiskError, MissingExtraError
 from dropout_risk.plain import plain
-from dropout_risk.registers import lines_of_days
+from dropout_risk.registers import is_subject, lines_of_days, lines_of_marks
+from dropout_risk.schema import TABLES
 
 if TYPE_CHECKING:
     import httpx2
@@ -278,11 +280,32 @@ def columns_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def _short(name: str, frame: pd.DataFrame) -> pd.DataFrame:
-    """Return daily attendance as lines of a register, a tenth of the bytes; what is not whole is sent as it is."""
-    needed = ["student_id", "date", "code"]
-    if name != "attendance" or list(frame) != [*needed, "recorded_at"] or frame[needed].isna().to_numpy().any():
+    """Return attendance and marks as lines with many facts where these are fewer cells; else the table as it is."""
+    if name not in TABLES or list(frame) != TABLES[name].names:
         return frame
-    return lines_of_days(frame)
+    if name == "attendance" and _are_days(frame):
+        return lines_of_days(frame)
+    if name == "grades" and _are_marks(frame):
+        lines = lines_of_marks(frame)
+        return lines if 2 * lines.size <= frame.size else frame  # with fewer marks a line they are slower to read
+    return frame
+
+
+def _are_days(frame: pd.DataFrame) -> bool:
+    dates = (is_datetime64_any_dtype(frame[column].dtype) for column in ("date", "recorded_at"))
+    return all(dates) and not frame[["student_id", "date", "code"]].isna().to_numpy().any()
+
+
+def _are_marks(frame: pd.DataFrame) -> bool:
+    """Whether every row has a subject that may be a header, and a score, or no score because the exam was missed."""
+    if not (is_numeric_dtype(frame["score"].dtype) and is_bool_dtype(frame["absent"].dtype)):
+        return False
+    subjects, absent = frame["subject"], frame["absent"]
+    return bool(
+        all(isinstance(subject, str) and is_subject(subject) for subject in subjects.unique())
+        and not absent.isna().any()
+        and (absent.astype(bool) == frame["score"].isna()).all()
+    )
 
 
 def _scored(told: Mapping[str, Any]) -> ScoredRoster:

@@ -19,11 +19,11 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from pandas.api.internals import create_dataframe_from_blocks  # type: ignore[import-not-found]
-from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype, is_scalar
 from pandas.api.types import is_string_dtype as is_text_dtype
 
-from dropout_risk.arrays import COLUMNS, ROWS, Coded
-from dropout_risk.schema import DTYPES, Column, Level, Problem, Table, Tables
+from dropout_risk.arrays import COLUMNS, NO_DAY, ROWS, Coded, as_dates
+from dropout_risk.schema import DTYPES, Column, Kind, Level, Problem, Table, Tables
 
 # fmt: off
 MESSAGES: dict[str, tuple[str, str]] = {
@@ -188,6 +188,13 @@ class Notes:
         english, chinese = (text.format(count=count, **details) for text in MESSAGES[kind])
         return Problem(level, kind, self.table, english, chinese, file=file, column=column, count=count)
 
+    def by_header(self, cells: pd.Series, column: str) -> dict[str, pd.Series]:
+        """Return cells of a column by what stands above them in their files."""
+        if not any(source.headers for source in self.tables.sources.get(self.table, ())):
+            return {column: cells}
+        headers = cells.index.map(lambda position: self.tables.header(self.table, position, column))
+        return {str(header): own for header, own in cells.groupby(headers, sort=False)}
+
     def each(self, kind: str, positions: Iterable[int], *, column: str | None = None,
              values: Iterable[object] | None = None, level: Level = "error",
              **details: Any) -> list[Problem]:  # fmt: skip
@@ -229,7 +236,9 @@ class Notes:
 
 
 def _shown(value: object) -> str:
-    return value.strftime("%Y-%m-%d") if isinstance(value, date) else to_text(value)
+    if isinstance(value, date) and date.min.year <= value.year <= date.max.year:
+        return value.strftime("%Y-%m-%d")
+    return to_text(value)
 
 
 # ---------------------------------------------------------------------------------------- text
@@ -298,6 +307,7 @@ _NUMBER = re.compile(
 _DATE = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?(?:[ T]\d{1,2}:\d{2}.*)?")
 _COMPACT_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})")
 _SERIAL_DATE = re.compile(r"([2-6]\d{4})(?:\.\d+)?")
+_DAY_0 = date(1970, 1, 1).toordinal()
 _SERIAL_EPOCH = date(1899, 12, 30)  # day 0 of a spreadsheet, for dates after February 1900
 _NUMERALS = {numeral: number for number, numeral in enumerate("一二三四五六七八九", start=1)}
 _GRADE = re.compile(
@@ -305,8 +315,9 @@ _GRADE = re.compile(
 )
 _ENGLISH_GRADE = re.compile(r"(?:grade|year|g)?(\d{1,2})(?:(?:st|nd|rd|th)grade)?")
 _ENTRY_YEAR = re.compile(r"(?P<stage>小|初)?\D{0,2}(?P<year>20\d\d)级.*")
-_PLAIN = re.compile(f"[0-9A-WYZa-wyz_\u4e00-\u9fff-]{{1,{LONGEST_NAME}}}")  # no kind of text reads it as another
-_FIRST_DAY, _LAST_DAY = np.datetime64("1900-01-01"), np.datetime64("2100-12-31")
+_PLAIN = re.compile("[0-9A-Za-wyz_\u4e00-\u9fff-]*")  # no kind of text reads it as another
+_FIRST_DAY, _LAST_DAY = (day.toordinal() - _DAY_0 for day in (date(1900, 1, 1), date(2100, 12, 31)))
+_FIRST_YEAR, _LAST_YEAR = date.min.toordinal() - _DAY_0, date.max.toordinal() - _DAY_0
 _MIDDLE_DOT = re.compile(r"(?<=[\u3400-\u9fff])\s*[·•‧・∙⋅●.]\s*(?=[\u3400-\u9fff])")
 
 
@@ -363,7 +374,7 @@ def _read_date(text: str, column: Column) -> object:
             raise _UnreadableError("not_a_date")
     except ValueError as error:
         raise _UnreadableError("not_a_date") from error
-    if not _FIRST_DAY <= (read := np.datetime64(day, "us")) <= _LAST_DAY:
+    if not _FIRST_DAY <= (read := day.toordinal() - _DAY_0) <= _LAST_DAY:
         raise _UnreadableError("not_a_date")
     return read
 
@@ -419,16 +430,31 @@ _READERS: dict[str, Callable[[str, Column], object]] = {
 # ---------------------------------------------------------------------------------------- one column
 
 _Texts: Any = pd.arrays.ArrowStringArray  # its types leave out what it is made of
+_BOOLEAN: Any = pd.BooleanDtype()  # they leave out how it reads Arrow, too
 _TEXT = pd.StringDtype(na_value=np.nan)
+_DAYS = np.dtype("datetime64[D]")
 
 Typed: TypeAlias = pd.api.extensions.ExtensionArray | NDArray[Any]
 """The values of a column of a frame, without the labels of the rows."""
 
-Cells: TypeAlias = "Typed | pa.StringArray | pa.NullArray"
-"""The values of a column as they come: of any type, or texts, or nothing at all, as Arrow has them."""
+Cells: TypeAlias = "Typed | pa.DictionaryArray | pa.BooleanArray | pa.NullArray"
+"""The values of a column as they come: of any type, or texts, yes and no, or nothing at all, as Arrow has them."""
+
+ENCODED = pa.dictionary(pa.int32(), pa.large_string())
+"""How Arrow has texts that are cells: each distinct one once."""
 
 Faults = dict[str, NDArray[np.bool_]]
 """Kind of problem -> which rows have it."""
+
+_FORMS: dict[Kind, str] = {
+    "string": "texts",
+    "integer": "numbers",
+    "number": "numbers",
+    "boolean": "flags",
+    "date": "days",
+    "category": "labels",
+}
+"""Kind of column -> the function of `arrays` whose form it is read in."""
 
 
 def dtype_of(column: Column) -> Any:
@@ -457,7 +483,53 @@ def cells_of(values: pd.Series) -> Typed:
     array([1. , 2.5])
     """
     array = values.array
+    if not _is_plain(values.dtype):
+        return _single_values(array)
     return array.to_numpy() if isinstance(array, pd.arrays.NumpyExtensionArray) else array
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Whether the cells of a column are single values, and pandas knows how to tell them apart."""
+    if isinstance(dtype, np.dtype):
+        return dtype.kind in "biufmM"
+    if isinstance(dtype, pd.ArrowDtype):
+        return not pa.types.is_nested(dtype.pyarrow_dtype)
+    return not isinstance(dtype, pd.SparseDtype | pd.PeriodDtype | pd.IntervalDtype)
+
+
+def _single_values(values: Iterable[Any]) -> NDArray[np.object_]:
+    """Return values as they are, but for those that are several, such as lists: these are texts, which are refused."""
+    values = list(values)
+    kinds = {type(value): value for value in values}
+    if not all(map(is_scalar, kinds.values())):
+        values = [value if is_scalar(value) else to_text(value) for value in values]
+    return np.fromiter(values, dtype=object, count=len(values))
+
+
+def cells_of_values(values: Sequence[Any]) -> Cells:
+    """Return values as they are: those of one type as a column of that type, which is quicker to read.
+
+    Examples
+    --------
+    >>> cells_of_values([88, 90.5, None]), cells_of_values([88, "absent"])
+    (array([88. , 90.5,  nan]), array([88, 'absent'], dtype=object))
+    """
+    first = next((value for value in values if value is not None), None)
+    if first is None:
+        return pa.nulls(len(values))
+    try:
+        if isinstance(first, str):
+            return pa.array(values, ENCODED)
+        cells = pa.array(values)
+        if isinstance(cells, pa.Int64Array):
+            cells = cells.cast(pa.float64())  # refuses what a float cannot hold, such as an ID number
+        if isinstance(cells, pa.DoubleArray):
+            return cells.to_numpy(zero_copy_only=False)
+        if isinstance(cells, pa.BooleanArray):
+            return cells
+    except (pa.ArrowException, TypeError, UnicodeError, OverflowError):
+        pass
+    return _single_values(values)
 
 
 def as_series(cells: Cells, rows: pd.Index) -> pd.Series:
@@ -465,10 +537,16 @@ def as_series(cells: Cells, rows: pd.Index) -> pd.Series:
 
     Examples
     --------
-    >>> as_series(pa.array(["b", None]), pd.RangeIndex(2)).tolist()
+    >>> as_series(pa.array(["b", None], ENCODED), pd.RangeIndex(2)).tolist()
     ['b', nan]
     """
-    values = _text(cells.cast(pa.large_string())) if isinstance(cells, pa.Array) else cells
+    values = cells
+    if isinstance(cells, np.ndarray) and cells.dtype == _DAYS:
+        values = as_dates(cells.view(np.int64))
+    elif isinstance(cells, pa.BooleanArray):
+        values = _BOOLEAN.__from_arrow__(cells)
+    elif isinstance(cells, pa.Array):
+        values = _Texts(cells.cast(pa.large_string()), dtype=_TEXT)
     return pd.Series(values, index=rows, dtype=values.dtype)
 
 
@@ -495,55 +573,128 @@ def coerce_column(values: pd.Series, column: Column) -> tuple[pd.Series, Faults]
     >>> values.tolist(), {kind: rows.tolist() for kind, rows in faults.items()}
     ([8.0, 7.0, nan], {'not_a_grade': [False, False, True]})
     """
-    typed, faults, _ = _coerce(cells_of(values), column)
-    return pd.Series(typed, index=values.index), faults
+    read = read_cells(cells_of(values), column)
+    return pd.Series(_typed(read, column), index=values.index), read.faults
 
 
-class _Read(NamedTuple):
-    """A column in its dtype, which rows could not be read, and where it is known already, its texts as numbers."""
+class Read(NamedTuple):
+    """A column as it was read.
 
-    typed: Typed
+    Attributes
+    ----------
+    values
+        In the form in which `arrays` has a column of its kind.
+    faults
+        Which rows could not be read.
+    """
+
+    values: Any
     faults: Faults
-    coded: Coded | None = None
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which rows have no value, neither a good one nor one that could not be read."""
+        values = self.values.codes if isinstance(self.values, Coded) else self.values
+        missing: NDArray[np.bool_]
+        if values.dtype == np.float64:
+            missing = np.isnan(values)
+        else:
+            missing = values == (NO_DAY if values.dtype == np.int64 else -1)
+        for wrong in self.faults.values():
+            missing = missing & ~wrong
+        return missing
 
 
-def _coerce(cells: Cells, column: Column) -> _Read:
-    cells = _as_arrow(cells)
+def read_cells(cells: Cells, column: Column) -> Read:
+    """Return what the cells of a column say, and which could not be read.
+
+    Examples
+    --------
+    >>> from dropout_risk.schema import TABLES
+    >>> read_cells(pa.array(["1970年1月3日", None, "soon"], ENCODED), TABLES["terms"]["start"]).faults
+    {'not_a_date': array([False, False,  True])}
+    """
+    cells = as_arrow(cells)
     if isinstance(cells, pa.NullArray):
-        return _Read(_missing(column, len(cells)), {})
+        return _missing(column, len(cells))
     read = _pass_through(cells, column) or _read_distinct(cells, column)
-    if column.kind in ("integer", "number"):
-        low = -np.inf if column.minimum is None else column.minimum
-        high = np.inf if column.maximum is None else column.maximum
-        numbers = np.asarray(read.typed, dtype="float64")
-        outside = (numbers < low) | (numbers > high)
-        if outside.any():
-            return _Read(np.where(outside, np.nan, numbers), {**read.faults, "out_of_range": outside})
-    return read
+    if column.minimum is None and column.maximum is None:
+        return read
+    low = -np.inf if column.minimum is None else column.minimum
+    high = np.inf if column.maximum is None else column.maximum
+    outside = (read.values < low) | (read.values > high)
+    if not outside.any():
+        return read
+    return Read(np.where(outside, np.nan, read.values), {**read.faults, "out_of_range": outside})
 
 
-def _pass_through(cells: Cells, column: Column) -> _Read | None:
+def _pass_through(cells: Cells, column: Column) -> Read | None:
     """Return a copy of a column whose type already fits, or None where the values must be read one by one."""
     if isinstance(cells, pa.Array):
-        return _plain_days(_decoded(cells)) if column.kind == "date" else None
+        return _pass_arrow(cells, column)
     dtype = cells.dtype
     if column.kind == "date" and is_datetime64_any_dtype(dtype):
-        days = pd.Series(cells).dt.tz_localize(None).dt.normalize()
-        return _Read(days.to_numpy("datetime64[us]"), {})
+        return _pass_days(cells)
     if column.kind in ("integer", "number") and is_numeric_dtype(dtype) and not is_bool_dtype(dtype):
         return _pass_numbers(cells, column)
     if column.kind == "boolean" and is_bool_dtype(dtype):
-        same = isinstance(cells, pd.arrays.BooleanArray)
-        return _Read(cells.copy() if same else pd.Series(cells).astype("boolean").array, {})
+        return Read(pd.Series(cells).astype("boolean").to_numpy(np.int8, na_value=-1), {})
     if column.kind == "category" and isinstance(cells, pd.Categorical):
-        if dtype == dtype_of(column) and list(cells.categories) == list(column.allowed):
-            return _Read(cells.copy(), {})
-        if set(cells.categories) <= set(column.allowed):
-            return _Read(cells.set_categories(list(column.allowed), ordered=False), {})
+        place = {value: place for place, value in enumerate(column.allowed)}
+        if place.keys() >= set(cells.categories):
+            places = np.array([*map(place.get, cells.categories), -1], dtype=np.int8)
+            return Read(places.take(cells.codes), {})
     return None
 
 
-def _pass_numbers(cells: Typed, column: Column) -> _Read:
+def _pass_days(cells: Typed) -> Read:
+    naive = cells if isinstance(cells.dtype, np.dtype) else pd.Series(cells).dt.tz_localize(None).to_numpy()
+    days = np.asarray(naive).astype(_DAYS).view(np.int64)
+    beyond = ((days < _FIRST_YEAR) | (days > _LAST_YEAR)) & (days != NO_DAY)
+    if beyond.any():
+        return Read(np.where(beyond, NO_DAY, days), {"not_a_date": beyond})
+    return Read(days, {})
+
+
+def _pass_arrow(cells: pa.Array, column: Column) -> Read | None:
+    if isinstance(cells, pa.BooleanArray):
+        return Read(_flags(cells), {}) if column.kind == "boolean" else None
+    if column.kind == "date":
+        return _plain_days(cells)
+    if column.kind == "string":
+        texts = Coded(*_distinct(cells))
+        return Read(texts, {}) if _are_plain(texts.names.tolist()) else None
+    return None
+
+
+def _plain_days(texts: pa.DictionaryArray) -> Read | None:
+    """Return the days of a column in which all are written as 2020-09-01, None where one is not."""
+    try:
+        days = texts.dictionary.cast(pa.date32()).view(pa.int32()).to_numpy()
+    except pa.ArrowInvalid:
+        return None
+    if len(days) and not _FIRST_DAY <= days.min() <= days.max() <= _LAST_DAY:
+        return None
+    return Read(np.append(days, NO_DAY).take(_codes(texts)), {})
+
+
+def _are_plain(texts: Sequence[str]) -> bool:
+    """Whether no kind of text reads one of these as another: looked at in one go."""
+    return not texts or bool(
+        all(texts) and len(max(texts, key=len)) <= LONGEST_NAME and _PLAIN.fullmatch("".join(texts))
+    )
+
+
+def _flags(cells: pa.BooleanArray) -> NDArray[np.int8]:
+    flags: NDArray[np.int8] = (
+        cells.cast(pa.int8()).fill_null(-1).to_numpy()
+        if cells.null_count
+        else cells.to_numpy(zero_copy_only=False).view(np.int8)
+    )
+    return flags
+
+
+def _pass_numbers(cells: Typed, column: Column) -> Read:
     numbers = cells if isinstance(cells, np.ndarray) else pd.Series(cells).to_numpy(dtype="float64", na_value=np.nan)
     numbers = numbers.astype("float64")
     faults = {"not_a_number": np.isinf(numbers)}
@@ -552,37 +703,37 @@ def _pass_numbers(cells: Typed, column: Column) -> _Read:
     faults = {kind: wrong for kind, wrong in faults.items() if wrong.any()}
     for wrong in faults.values():
         numbers[wrong] = np.nan
-    return _Read(numbers, faults)
+    return Read(numbers, faults)
 
 
-def _as_arrow(cells: Cells) -> Cells:
-    """Return texts as Arrow has them, and all else as it is."""
+def as_arrow(cells: Cells) -> Cells:
+    """Return texts as Arrow has them, each distinct one once, and all else as it is."""
     if not isinstance(cells, _Texts):
         return cells
     chunks = pa.chunked_array(cells.__arrow_array__())
-    return chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
+    return (chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()).dictionary_encode()
 
 
-def _distinct(cells: Cells) -> tuple[NDArray[Any], list[Any]]:
+def _codes(texts: pa.DictionaryArray) -> NDArray[np.int32]:
+    """Return for each text its place in the dictionary, -1 where there is none."""
+    codes: NDArray[np.int32] = (texts.indices.fill_null(-1) if texts.null_count else texts.indices).to_numpy()
+    return codes
+
+
+def _distinct(cells: Cells) -> tuple[NDArray[Any], NDArray[np.object_]]:
     """Return for each row the place of its value among the distinct ones, -1 where it has none, and these."""
     if isinstance(cells, pa.Array):
         encoded = cells.dictionary_encode()
-        codes = encoded.indices.fill_null(-1) if encoded.null_count else encoded.indices
-        return codes.to_numpy(), encoded.dictionary.to_pylist()
-    if isinstance(cells, pd.Categorical):
-        return cells.codes, list(cells.categories)
+        return _codes(encoded), encoded.dictionary.to_numpy(zero_copy_only=False)
     values = pd.Series(cells, dtype=cells.dtype)
     if values.dtype == object:  # lists and the like cannot be hashed
         values = values.map(to_text, na_action="ignore")
     codes, distinct = pd.factorize(values)
-    return codes, list(distinct)
+    return codes.astype(np.int32), np.array([*distinct, None], dtype=object)[:-1]
 
 
-def _read_distinct(cells: Cells, column: Column) -> _Read:
+def _read_distinct(cells: Cells, column: Column) -> Read:
     codes, values = _distinct(cells)
-    texts = column.kind == "string" and isinstance(cells, pa.Array)
-    if texts and all(map(_PLAIN.fullmatch, values)):
-        return _Read(_text(cells), {}, Coded(codes, np.array(values, dtype=object)))
     read = _read_grade if column.name == "grade" else _READERS[column.kind]
     results: list[Any] = []
     kinds: list[str] = []
@@ -593,61 +744,49 @@ def _read_distinct(cells: Cells, column: Column) -> _Read:
         except _UnreadableError as error:
             results.append(None)
             kinds.append(str(error))
-    if texts and results == values:
-        return _Read(_text(cells), {}, Coded(codes, np.array(values, dtype=object)))
     kind_of = np.array([*kinds, ""])
     faults = {kind: np.isin(codes, np.flatnonzero(kind_of == kind)) for kind in sorted({*kinds} - {""})}
-    faults = {kind: wrong for kind, wrong in faults.items() if wrong.any()}  # categories may be unused
-    return _Read(_spread([*results, None], codes, column), faults)
+    return Read(_spread(results, codes, column), faults)
 
 
-def _plain_days(texts: pa.Array) -> _Read | None:
-    """Return the days of a column in which all are written as 2020-09-01, None where one is not."""
-    try:
-        days = texts.cast(pa.date32()).to_numpy(zero_copy_only=False)
-    except pa.ArrowInvalid:
-        return None
-    outside = (days < _FIRST_DAY) | (days > _LAST_DAY)
-    return None if outside.any() else _Read(days.astype("datetime64[us]"), {})
-
-
-def _spread(results: Sequence[Any], codes: NDArray[Any], column: Column) -> Typed:
+def _spread(results: Sequence[Any], codes: NDArray[Any], column: Column) -> Any:
     """Return for each row what was read: a missing value has code -1, which is the None put last."""
+    results = [*results, None]
     if column.kind == "string":
-        return _text(pa.array(results, pa.large_string()).take(pa.array(np.arange(len(results))[codes])))
-    if column.kind == "boolean":
-        true, missing = (np.array([result is wanted for result in results]) for wanted in (True, None))
-        return pd.arrays.BooleanArray(true[codes], missing[codes])
+        place = {text: place for place, text in enumerate(dict.fromkeys(text for text in results if text is not None))}
+        names = np.array([*place, None], dtype=object)[:-1]
+        return Coded(np.array([place.get(text, -1) for text in results], dtype=np.int32).take(codes), names)
     if column.kind == "category":
         place = {value: place for place, value in enumerate(column.allowed)}
-        return _category(np.array([place.get(result, -1) for result in results])[codes], column)
-    values = np.array(results, dtype=dtype_of(column))
-    return np.asarray(values[codes])
+        return np.array([place.get(result, -1) for result in results], dtype=np.int8).take(codes)
+    if column.kind in ("integer", "number"):
+        return np.array(results, dtype=np.float64).take(codes)
+    missing, dtype = (NO_DAY, np.int64) if column.kind == "date" else (-1, np.int8)
+    return np.array([missing if result is None else result for result in results], dtype=dtype).take(codes)
 
 
-def _missing(column: Column, length: int) -> Typed:
+def _missing(column: Column, length: int) -> Read:
+    return Read(_spread([], np.full(length, -1, dtype=np.int32), column), {})
+
+
+def _typed(read: Read, column: Column) -> Typed:
+    """Return a column that was read as a frame holds it."""
     if column.kind == "string":
-        return _text(pa.nulls(length, pa.large_string()))
+        return _text(read.values)
     if column.kind == "date":
-        return np.full(length, np.datetime64("NaT", "us"))
+        return as_dates(read.values)
     if column.kind == "boolean":
-        return pd.arrays.BooleanArray(np.zeros(length, dtype=bool), np.ones(length, dtype=bool))
+        return pd.arrays.BooleanArray(read.values == 1, read.values < 0)
     if column.kind == "category":
-        return _category(np.full(length, -1), column)
-    return np.full(length, np.nan)
+        return pd.Categorical.from_codes(read.values, dtype=dtype_of(column), validate=False)
+    values: Typed = read.values
+    return values
 
 
-def _decoded(texts: pa.Array) -> pa.Array:
-    return texts.dictionary_decode() if isinstance(texts, pa.DictionaryArray) else texts
-
-
-def _text(texts: pa.Array) -> Typed:
-    made: Typed = _Texts(_decoded(texts), dtype=_TEXT)
+def _text(coded: Coded) -> Typed:
+    texts = pa.array(coded.names, pa.large_string()).take(pa.array(coded.codes, mask=coded.codes < 0))
+    made: Typed = _Texts(texts, dtype=_TEXT)
     return made
-
-
-def _category(places: NDArray[Any], column: Column) -> Typed:
-    return pd.Categorical.from_codes(places, dtype=dtype_of(column), validate=False)
 
 
 # ---------------------------------------------------------------------------------------- one table
@@ -684,12 +823,11 @@ def coerce_table(
     >>> made.frame().astype(str).to_dict("records"), made.problems
     ([{'term': '2020-1', 'start': '2020-09-01', 'end': '2021-01-15'}], [])
     """
-    columns: dict[str, Typed] = {}
-    known: dict[Any, Any] = {}
+    reads: list[Read] = []
     problems: list[Problem] = []
     for column in table.columns:
         if column.name not in sent:
-            columns[column.name] = _missing(column, len(rows))
+            reads.append(_missing(column, len(rows)))
             if column.required:
                 kind = "no_term" if column.name == "term" and table.name != "terms" else "missing_column"
                 problems.append(notes.whole(kind, column=column.name, name=column.name, zh=column.zh))
@@ -697,17 +835,15 @@ def coerce_table(
         cells = sent[column.name]
         if column.name == "grade":
             cells = _grades_from_entry_years(cells, sent, rows, schools)
-        read = _coerce(cells, column)
-        columns[column.name] = read.typed
-        if read.coded is not None and column.role == "key":
-            known["texts", column.name] = read.coded
+        read = read_cells(cells, column)
+        reads.append(read)
         if read.faults:
             problems += _fault_problems(as_series(cells, rows), read.faults, column=column, notes=notes)
-        if column.required and (empty := _empty(read)).any():
-            problems += notes.each("missing_value", list(rows[empty]), column=column.name)
-    known |= {("cells", name): values for name, values in columns.items()}
-    known |= {ROWS: rows, COLUMNS: frozenset(columns)}
-    return Made(cache(partial(_frame, tuple(table.names), list(columns.values()), rows)), known, problems)
+        if column.required and (missing := read.missing).any():
+            problems += notes.each("missing_value", list(rows[missing]), column=column.name)
+    known = {(_FORMS[column.kind], column.name): read.values for column, read in zip(table.columns, reads, strict=True)}
+    known |= {ROWS: rows, COLUMNS: frozenset(table.names)}
+    return Made(partial(_frame, table, reads, rows), known, problems)
 
 
 class Made(NamedTuple):
@@ -718,31 +854,25 @@ class Made(NamedTuple):
     problems: list[Problem]
 
 
-def _frame(names: tuple[str, ...], columns: Sequence[Typed], rows: pd.Index) -> pd.DataFrame:
+def _frame(table: Table, reads: Sequence[Read], rows: pd.Index) -> pd.DataFrame:
     """Return the frame of a table, of blocks that pandas holds as they are: to make its own takes ten times as long."""
-    alike: dict[np.dtype[Any], list[int]] = {}
+    alike: dict[np.dtype[Any], list[tuple[int, Typed]]] = {}
     blocks: list[tuple[Typed, NDArray[np.intp]]] = []
-    for place, values in enumerate(columns):
+    for place, (column, read) in enumerate(zip(table.columns, reads, strict=True)):
+        values = _typed(read, column)
         if isinstance(values, np.ndarray):
-            alike.setdefault(values.dtype, []).append(place)
+            alike.setdefault(values.dtype, []).append((place, values))
         else:
             blocks.append((values, np.array([place])))
-    for places in alike.values():
-        blocks.append((np.array([columns[place] for place in places]), np.array(places)))
-    frame: pd.DataFrame = create_dataframe_from_blocks(blocks, rows, _labels(names).view())
+    for placed in alike.values():
+        blocks.append((np.array([values for _, values in placed]), np.array([place for place, _ in placed])))
+    frame: pd.DataFrame = create_dataframe_from_blocks(blocks, rows, _labels(tuple(table.names)).view())
     return frame
 
 
 @cache
 def _labels(names: tuple[str, ...]) -> pd.Index:
     return pd.Index(names)
-
-
-def _empty(read: _Read) -> NDArray[np.bool_]:
-    empty: NDArray[np.bool_] = pd.isna(read.typed)
-    for wrong in read.faults.values():
-        empty = empty & ~wrong
-    return empty
 
 
 def _fault_problems(raw: pd.Series, faults: Faults, *, column: Column, notes: Notes) -> list[Problem]:
@@ -756,9 +886,9 @@ def _fault_problems(raw: pd.Series, faults: Faults, *, column: Column, notes: No
     }  # fmt: skip
     can_be_empty = {"out_of_range": not column.required, "too_long": column.role == "label"}
     for kind, wrong in faults.items():
-        positions, values = raw.index[wrong], list(raw[wrong])
         write = notes.grouped if can_be_empty.get(kind, False) else notes.each
-        problems += write(kind, list(positions), column=column.name, values=values, **details)
+        for header, cells in notes.by_header(raw[wrong], column.name).items():
+            problems += write(kind, list(cells.index), column=header, values=list(cells), **details)
     return problems
 
 
@@ -766,18 +896,22 @@ def _grades_from_entry_years(cells: Cells, sent: Mapping[str, Cells], rows: pd.I
     """Replace 2019级(2)班 by the grade, where the term and the stage of the school say which it is."""
     if not isinstance(cells, pa.Array) and cells.dtype != object and not is_text_dtype(cells.dtype):
         return cells
-    if "term" not in sent or not any(_ENTRY_YEAR.search(fold(str(value))) for value in _distinct(_as_arrow(cells))[1]):
+    if "term" not in sent or not any(_ENTRY_YEAR.search(fold(str(value))) for value in _distinct(as_arrow(cells))[1]):
         return cells
     grades = as_series(cells, rows)
-    parts = grades.astype("str").map(fold, na_action="ignore").astype("str").str.extract(_ENTRY_YEAR)
+    parts = _texts_of(grades).map(fold, na_action="ignore").astype("str").str.extract(_ENTRY_YEAR)
     found = parts["year"].notna()
-    terms = as_series(sent["term"], rows)[found].astype("str")
+    terms = _texts_of(as_series(sent["term"], rows)[found])
     years = terms.str.extract(r"(20\d\d)")[0].astype("float64") - parts.loc[found, "year"].astype("float64") + 1
     base = parts.loc[found, "stage"].map({"小": 0, "初": 6})
     if schools is not None and "school_id" in sent:
         stages = schools.frame().drop_duplicates("school_id").set_index("school_id")["stage"]
         by_school = stages.map({"primary": 0, "teaching_point": 0, "junior": 6}).astype("float64")
-        base = base.fillna(as_series(sent["school_id"], rows)[found].astype("str").str.strip().map(by_school))
+        base = base.fillna(_texts_of(as_series(sent["school_id"], rows)[found]).str.strip().map(by_school))
     base = base.mask(base.isna() & years.between(4, 6), 0)  # nobody is in the fourth year of junior school
     read = (years + base).dropna()
     return cells_of(grades.astype("object").where(~grades.index.isin(read.index), read.reindex(grades.index)))
+
+
+def _texts_of(values: pd.Series) -> pd.Series:
+    return values.astype("object").map(to_text, na_action="ignore").astype("str")

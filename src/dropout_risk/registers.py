@@ -1,16 +1,22 @@
-"""Attendance as registers keep it, one line a student: a first day, and one letter for each day from it on."""
+"""What schools keep with one line a student, as one row a fact, and back.
+
+A line of an attendance register has a first day, and one letter for each day from it on; a line of a mark sheet has an
+exam, and one mark for each subject.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from dropout_risk.coercion import Cells, as_series, coerce_column
+from dropout_risk.arrays import NO_DAY
+from dropout_risk.coercion import ENCODED, Cells, Read, as_arrow, cells_of_values, dtype_of, fold, read_cells
 from dropout_risk.errors import TableError
-from dropout_risk.schema import TABLES
+from dropout_risk.schema import MISSED_EXAM, SUBJECT_HEADERS, TABLES
 
 LONGEST_LINE = 400
 """Letters of one line: more days than any school year has."""
@@ -49,62 +55,99 @@ def days_of_lines(lines: Mapping[str, Cells], rows: pd.Index) -> tuple[dict[str,
 
     Examples
     --------
-    >>> lines = {"student_id": pa.array(["a", "b"]), "date": np.array(["2020-09-01"] * 2), "code": ["PA.P", "U"]}
+    >>> lines = {"student_id": np.array(["a", "b"]), "date": np.array(["2020-09-01"] * 2), "code": ["PA.P", "U"]}
     >>> days, rows, per_line = days_of_lines(lines, pd.RangeIndex(2))
-    >>> days["student_id"].to_pylist(), days["date"].astype("M8[D]").astype(str).tolist(), list(days["code"])
+    >>> days["student_id"].tolist(), days["date"].astype("M8[D]").astype(str).tolist(), list(days["code"])
     (['a', 'a', 'a', 'b'], ['2020-09-01', '2020-09-02', '2020-09-04', '2020-09-01'], ['P', 'A', 'P', 'U'])
     >>> list(rows), per_line
     ([0, 1, 3, 4], 4)
     """
-    codes = _objects(lines["code"])
-    readable = np.array([isinstance(text, str) and 0 < len(text) <= LONGEST_LINE for text in codes], dtype=bool)
-    first = _first_days(lines["date"])
-    readable &= ~np.isnat(first)
-    per_line = max(map(len, codes[readable]), default=1)
+    texts, readable = _texts(lines["code"])
+    first = read_cells(lines["date"], TABLES["attendance"]["date"]).values
+    readable &= first != NO_DAY
+    if not readable.all():
+        texts = pc.if_else(pa.array(readable), texts, _ONE_RECORD)
+    points, ends = _points(texts)
+    lengths = np.diff(ends, prepend=0)
+    per_line = max(int(lengths.max(initial=0)), 1)
     if per_line * len(rows) > MAX_DAYS:
         raise TableError(f"attendance: the register has more than {MAX_DAYS:,} days; send fewer students at a time.")
-    letters = sorted({"", *"".join(codes[readable])})
-    points = np.array([ord(letter or "\0") for letter in letters], dtype=np.uint32)
-    place_of = np.zeros((len(rows), per_line), dtype=np.int32)
-    place_of[readable] = np.searchsorted(points, _points(codes[readable], per_line))
-    told = np.array([letter not in _NO_RECORD for letter in letters], dtype=bool)[place_of]  # "" is in any text
-    told[~readable, 0] = True
-    line, day = np.nonzero(told)
+    tells = np.ones(int(points.max(initial=0)) + 1, dtype=bool)
+    tells[[point for point in map(ord, _NO_RECORD) if point < len(tells)]] = False
+    told = np.flatnonzero(tells.take(points))
+    line = np.repeat(np.arange(len(rows)), lengths).take(told)
+    day = told - (ends - lengths).take(line)
     days = {name: _repeated(cells, line) for name, cells in lines.items() if name not in ("date", "code")}
-    date: Cells = (first[line] + day).astype("datetime64[us]")
-    code: Cells = _categories(letters, place_of[told])
+    date: Cells = (first.take(line) + day).view("datetime64[D]")
+    code: Cells = _categories(points.take(told))
     if not readable.all():
         odd = ~readable[line]
         date = np.where(odd, _objects(lines["date"])[line], _objects(date))
-        code = np.where(odd, codes[line], _objects(code))
+        code = np.where(odd, _objects(lines["code"])[line], _objects(code))
     days |= {"date": date, "code": code}
-    return days, pd.Index(rows.to_numpy()[line] * per_line + day), per_line
+    return days, pd.Index(rows.to_numpy().take(line) * per_line + day), per_line
+
+
+_ONE_RECORD = "N"
+"""Stands for a line that cannot be read, which is one row."""
+
+
+def _texts(cells: Cells) -> tuple[pa.LargeStringArray, npt.NDArray[np.bool_]]:
+    """Return the cells as texts, and which of them are such as a line may be."""
+    texts = as_arrow(cells)
+    if not isinstance(texts, pa.DictionaryArray):
+        values = [_whole(value) if isinstance(value, str) else None for value in _objects(cells)]
+        texts = pa.array(values, ENCODED)
+    texts = texts.dictionary_decode()
+    lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
+    return texts, (lengths > 0) & (lengths <= LONGEST_LINE)
+
+
+def _whole(text: str) -> str:
+    """Return a text without halves of letters, which Arrow does not hold."""
+    return text.encode("utf-8", "ignore").decode("utf-8")
+
+
+def _points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int64]]:
+    """Return the letters of all texts, one after another, as numbers, and where each text ends."""
+    if not len(texts):
+        return np.empty(0, np.uint8), np.empty(0, np.int64)
+    _, bounds, letters = texts.buffers()
+    starts = np.frombuffer(bounds, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    points = np.frombuffer(letters or b"", np.uint8)[starts[0] : starts[-1]]
+    if points.max(initial=0) < _BEYOND_ASCII:
+        return points, starts[1:] - starts[0]
+    wide = np.frombuffer("".join(texts.to_pylist()).encode("utf-32-le"), np.uint32)
+    return wide, np.cumsum(pc.utf8_length(texts).to_numpy())
+
+
+_BEYOND_ASCII = 128
+"""The first letter that Arrow, as UTF-8, writes in more than a byte."""
 
 
 def _repeated(cells: Cells, line: npt.NDArray[np.int64]) -> Cells:
     """Return the value of each line for each of its days; texts as numbers, which are not compared again."""
-    if not (isinstance(cells, pa.Array) and pa.types.is_large_string(cells.type)):
+    if not isinstance(cells, pa.DictionaryArray):
         return cells.take(line)
-    encoded = cells.dictionary_encode()
-    return pa.DictionaryArray.from_arrays(encoded.indices.take(pa.array(line)), encoded.dictionary)
+    return pa.DictionaryArray.from_arrays(cells.indices.take(pa.array(line)), cells.dictionary, safe=False)
 
 
 def _objects(cells: Cells) -> npt.NDArray[np.object_]:
     return cells.to_numpy(zero_copy_only=False) if isinstance(cells, pa.Array) else np.asarray(cells, dtype=object)
 
 
-def _first_days(cells: Cells) -> npt.NDArray[np.datetime64]:
-    read, _ = coerce_column(as_series(cells, pd.RangeIndex(len(cells))), TABLES["attendance"]["date"])
-    return read.to_numpy("datetime64[D]")
-
-
-def _categories(letters: Sequence[str], places: npt.NDArray[np.int32]) -> Cells:
-    """Return the letters at `places`, as the schema's own category where all can be read: it passes as it is."""
-    read, faults = coerce_column(pd.Series(letters, dtype="str"), TABLES["attendance"]["code"])
-    if faults:
-        return pd.Categorical.from_codes(places.tolist(), pd.Index(letters))
-    category: Any = read.array  # its places are small numbers already: nobody has to look how small
-    return category.from_codes(category.codes[places], dtype=read.dtype, validate=False)
+def _categories(points: npt.NDArray[np.integer[Any]]) -> pd.Categorical:
+    """Return letters as the schema's own category where all can be read: it passes as it is."""
+    counts = np.bincount(points)
+    letters = [chr(point) for point in np.flatnonzero(counts)]
+    column = TABLES["attendance"]["code"]
+    read = read_cells(pa.array(letters, ENCODED), column)
+    places, dtype = read.values, dtype_of(column)
+    if read.faults:
+        places, dtype = np.arange(len(letters)), pd.CategoricalDtype(letters)
+    place = np.zeros(len(counts), dtype=places.dtype)
+    place[counts > 0] = places
+    return pd.Categorical.from_codes(place.take(points), dtype=dtype, validate=False)
 
 
 def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:
@@ -149,6 +192,134 @@ def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _points(codes: npt.NDArray[np.object_], width: int) -> npt.NDArray[np.uint32]:
-    """Return the letters as numbers, (n, width), 0 behind the end of a text."""
-    return codes.astype(f"U{width}").view(np.uint32).reshape(len(codes), width)
+def marks_of_lines(
+    lines: Mapping[str, Cells], subjects: Sequence[str], rows: pd.Index
+) -> tuple[dict[str, Cells], pd.Index, int]:
+    """Return the lines of a mark sheet as one row a mark.
+
+    Parameters
+    ----------
+    lines
+        Columns of marks under the names of the subjects (a word such as 缺考 where the student missed the exam, nothing
+        where there is no mark), and any others, which are said of every mark.
+    subjects
+        Which of the columns are subjects.
+    rows
+        The labels of the lines.
+
+    Returns
+    -------
+    dict of columns
+        ``subject``, ``score`` and ``absent``, and the others. A mark that cannot be read is there as it stands.
+    Index
+        The label of each mark: ``line * subjects + place``.
+    int
+        How many labels a line has.
+
+    Examples
+    --------
+    >>> lines = {"student_id": np.array(["a", "b"]), "语文": np.array([88.5, np.nan]), "数学": np.array([70, "缺考"])}
+    >>> marks, rows, _ = marks_of_lines(lines, ["语文", "数学"], pd.RangeIndex(2))
+    >>> marks["subject"].to_pylist(), marks["score"].tolist(), marks["absent"].to_pylist(), list(rows)
+    (['语文', '数学', '数学'], [88.5, 70.0, nan], [False, False, True], [0, 1, 3])
+    """
+    sheet = [_marks_under(lines[subject]) for subject in subjects]
+    told = np.column_stack([own.told for own in sheet])
+    line, place = np.nonzero(told)
+    score: Cells = np.column_stack([own.read.values for own in sheet])[told]
+    odd = np.column_stack([own.odd for own in sheet])[told]
+    if odd.any():
+        score = np.where(odd, np.column_stack([_objects(own.cells) for own in sheet])[told], _objects(score))
+    missed = np.column_stack([own.missed for own in sheet])[told]
+    absent: Cells = pa.array(missed)
+    if "absent" in lines:
+        absent = np.where(missed, np.array(True, dtype=object), _objects(lines["absent"])[line])
+    marks = {name: _repeated(own, line) for name, own in lines.items() if name not in subjects}
+    subject = pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), pa.array(subjects, pa.large_string()))
+    marks |= {"subject": subject, "score": score, "absent": absent}
+    return marks, pd.Index(rows.to_numpy().take(line) * len(subjects) + place), len(subjects)
+
+
+class _Marks(NamedTuple):
+    """The marks of one subject, one for each line."""
+
+    cells: Cells
+    read: Read
+    missed: npt.NDArray[np.bool_]
+
+    @property
+    def told(self) -> npt.NDArray[np.bool_]:
+        """Where anything stands."""
+        return ~self.read.missing | self.missed
+
+    @property
+    def odd(self) -> npt.NDArray[np.bool_]:
+        """Where something stands that is no mark."""
+        odd = np.zeros(len(self.missed), dtype=bool)
+        for wrong in self.read.faults.values():
+            odd |= wrong
+        return odd
+
+
+def _marks_under(cells: Cells) -> _Marks:
+    """Return the marks of a subject, the words that stand for none taken out."""
+    missed = np.zeros(len(cells), dtype=bool)
+    if not isinstance(cells, np.ndarray) or cells.dtype == object:
+        values = _objects(cells)
+        words = {place: value for place, value in enumerate(values) if isinstance(value, str)}
+        none = {word for word in set(words.values()) if fold(word) in _MISSED}
+        missed[[place for place, word in words.items() if word in none]] = True
+        cells = cells_of_values(np.where(missed, np.array(None), values).tolist()) if none else cells
+    return _Marks(cells, read_cells(cells, TABLES["grades"]["score"]), missed)
+
+
+_MISSED = frozenset(map(fold, MISSED_EXAM))
+
+
+def is_subject(header: str) -> bool:
+    """Whether the marks of a subject may stand under a header.
+
+    Examples
+    --------
+    >>> is_subject(" 语 文"), is_subject("总分")
+    (True, False)
+    """
+    return fold(header) in _SUBJECTS
+
+
+_SUBJECTS = frozenset(map(fold, SUBJECT_HEADERS))
+
+
+def lines_of_marks(marks: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of grades as lines of a mark sheet that `marks_of_lines` spreads into the same rows.
+
+    Parameters
+    ----------
+    marks : DataFrame
+        The canonical table ``grades``; every row has a subject, and a score if and only if it is not `absent`.
+
+    Returns
+    -------
+    DataFrame
+        A line for each student and exam, and further ones where anything else differs or a mark stands there twice.
+
+    Examples
+    --------
+    >>> marks = pd.DataFrame({"student_id": "a", "subject": ["语文", "数学"], "score": [88.5, None]})
+    >>> lines_of_marks(marks.assign(absent=[False, True])).to_dict("records")
+    [{'student_id': 'a', '语文': 88.5, '数学': '缺考'}]
+    """
+    shared = [name for name in marks if name not in ("subject", "score", "absent")]
+    place, subjects = pd.factorize(marks["subject"])
+    keys = marks[shared].assign(_place=place)
+    twice = keys.groupby(list(keys), dropna=False, observed=True).cumcount()
+    keys = marks[shared].assign(_twice=twice)
+    line = keys.groupby(list(keys), dropna=False, observed=True, sort=False).ngroup().to_numpy()
+    first = np.unique(line, return_index=True)[1]
+    lines = marks[shared].iloc[first].reset_index(drop=True)
+    score = marks["score"].astype(object).mask(marks["absent"].astype(bool), MISSED_EXAM[0]).to_numpy()
+    for at, subject in enumerate(subjects):
+        column = np.full(len(lines), None, dtype=object)
+        column[line[place == at]] = score[place == at]
+        lines[subject] = pd.Series(column).infer_objects()
+    return lines

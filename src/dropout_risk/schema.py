@@ -291,8 +291,20 @@ GRADES = Table(
         _RECORDED_AT,
     ),
     key=("student_id", "term", "subject", "exam"), event="exam_date", event_fallback="term_end",
-    core=False, aliases=("成绩", "成绩表"),
+    core=False, aliases=("成绩", "成绩表", "成绩册", "成绩单"),
 )  # fmt: skip
+
+SUBJECT_HEADERS = (
+    "语文", "数学", "英语", "物理", "化学", "生物", "道德与法治", "政治", "思想品德", "品德", "历史", "地理", "科学",
+    "音乐", "美术", "体育", "信息技术", "信息科技", "劳动",
+    "Chinese", "Mathematics", "Maths", "Math", "English", "Physics", "Chemistry", "Biology", "Morality and law",
+    "Politics", "History", "Geography", "Science", "Music", "Art", "Physical education", "PE",
+    "Information technology", "IT", "Labour",
+)  # fmt: skip
+"""Headers of the marks of one subject after another: a mark sheet with one line a student and exam."""
+
+MISSED_EXAM = ("缺考", "缺", "缓考", "absent")
+"""What stands in a mark sheet in place of a mark that there is none of, because the student was not there."""
 
 HOUSEHOLDS = Table(
     "households", "家庭", "Households",
@@ -412,7 +424,8 @@ class Source:
     """A stretch of rows of one table that came from one file.
 
     `first` is the index label of the first row, `first_row` its row number in the file; `labels_a_row` is how many
-    labels a row of the file has, which in a register is one for each day.
+    labels a row of the file has, which in a register is one for each day. In a mark sheet it is one for each of
+    `headers`, under which the scores of a row stand.
     """
 
     file: str | None
@@ -420,6 +433,7 @@ class Source:
     count: int
     first_row: int
     labels_a_row: int = 1
+    headers: tuple[str, ...] = ()
 
 
 Frame = pd.DataFrame | Callable[[], pd.DataFrame]
@@ -536,10 +550,19 @@ class Tables(Mapping[str, pd.DataFrame]):
 
     def locate(self, name: str, position: int) -> tuple[str | None, int]:
         """Return the file and the row number of the row with index label `position` in table `name`."""
-        for source in self.sources.get(name, ()):
-            if source.first <= position < source.first + source.count:
-                return source.file, (position - source.first) // source.labels_a_row + source.first_row
-        return None, position + 1
+        source = self._source(name, position)
+        if source is None:
+            return None, position + 1
+        return source.file, (position - source.first) // source.labels_a_row + source.first_row
+
+    def header(self, name: str, position: int, column: str) -> str:
+        """Return what stands above a cell of table `name`: the column, or in a mark sheet the subject of a score."""
+        source = self._source(name, position) if column == "score" else None
+        return source.headers[(position - source.first) % source.labels_a_row] if source and source.headers else column
+
+    def _source(self, name: str, position: int) -> Source | None:
+        own = self.sources.get(name, ())
+        return next((source for source in own if source.first <= position < source.first + source.count), None)
 
 
 _OF_NONE: dict[str, dict[object, Any]] = {name: {} for name in TABLES}

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,13 @@ from numpy.typing import NDArray
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum
 
 from dropout_risk.coercion import (
+    ENCODED,
     Cells,
     Made,
     Notes,
     as_series,
     cells_of,
+    cells_of_values,
     clean,
     coerce_column,
     coerce_table,
@@ -42,11 +44,12 @@ from dropout_risk.coercion import (
     to_text,
 )
 from dropout_risk.errors import SettingsError, TableError
-from dropout_risk.registers import days_of_lines
+from dropout_risk.registers import days_of_lines, is_subject, marks_of_lines
 from dropout_risk.schema import (
     NEVER_READ_HEADERS,
     REFUSED_HEADERS,
     REGISTER_HEADERS,
+    SUBJECT_HEADERS,
     TABLES,
     Problem,
     Source,
@@ -105,6 +108,7 @@ class _Piece:
     overlong: NDArray[np.intp]
     """Positions of rows with more cells than the header."""
     labels_a_row: int = 1
+    headers: tuple[str, ...] = ()
 
 
 # ------------------------------------------------------------------------------------ ways in
@@ -254,34 +258,7 @@ def _sheet_of(name: str, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequen
         keys = dict.fromkeys(key for row in rows for key in row)
         columns = {clean(str(key)): [row.get(key) for row in rows] for key in keys}
         length = len(rows)
-    return _Sheet(None, (name,), [_cells(values) for values in columns.values()], length, tuple(columns))
-
-
-_BOOLEAN: Any = pd.BooleanDtype()  # the types of pandas leave out how it reads Arrow
-
-
-def _cells(values: Sequence[Any]) -> Cells:
-    """Return values as they are: those of one type as a column of that type, which is quicker to read."""
-    first = next((value for value in values if value is not None), None)
-    if first is None:
-        return pa.nulls(len(values))
-    try:
-        if isinstance(first, str):
-            return pa.array(values, pa.large_string())
-        cells = pa.array(values)
-        if pa.types.is_boolean(cells.type):
-            return _BOOLEAN.__from_arrow__(cells)
-        if pa.types.is_integer(cells.type):
-            cells = cells.cast(pa.float64())  # refuses what a float cannot hold, such as an ID number
-        if pa.types.is_floating(cells.type):
-            return cells.to_numpy(zero_copy_only=False)
-    except (pa.ArrowException, TypeError, UnicodeError, OverflowError):
-        pass
-    return np.fromiter(map(_scalar, values), dtype=object, count=len(values))
-
-
-def _scalar(value: object) -> object:
-    return to_text(value) if isinstance(value, list | dict) else value
+    return _Sheet(None, (name,), [cells_of_values(values) for values in columns.values()], length, tuple(columns))
 
 
 def read_flat(path: str | Path, *, codes: Collection[str] = ()) -> pd.DataFrame:
@@ -334,14 +311,15 @@ def read_flat(path: str | Path, *, codes: Collection[str] = ()) -> pd.DataFrame:
 
 def _text_column(values: pd.Series) -> pd.Series:
     """Return codes as text, so that 051001 stays what it is."""
-    return values.map(to_text, na_action="ignore").astype("str").map(clean, na_action="ignore")
+    texts = values.astype("object").map(to_text, na_action="ignore").astype("str")
+    return texts.map(clean, na_action="ignore").astype("str")
 
 
 def _flat_column(values: pd.Series) -> pd.Series:
     text = isinstance(values.dtype, pd.CategoricalDtype | pd.StringDtype) or values.dtype == object
     if not text:
         return values
-    words = values.map(to_text, na_action="ignore").astype("str").map(clean, na_action="ignore")
+    words = _text_column(values)
     words = words.mask(words.str.casefold().isin(["", "na", "n/a", "nan", "null", "none"]))
     with contextlib.suppress(ValueError):
         return pd.to_numeric(words)
@@ -557,7 +535,8 @@ def _expected_names() -> str:
 
 @cache
 def _headers_of(names: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(fold(header) for name in names for column in TABLES[name].columns for header in column.headers)
+    headers = [header for name in names for column in TABLES[name].columns for header in column.headers]
+    return frozenset(map(fold, [*headers, *(SUBJECT_HEADERS if "grades" in names else ())]))
 
 
 def _tables_of(name: str) -> tuple[str, ...]:
@@ -581,6 +560,8 @@ def _identify(sheet: _Sheet, *, alone: bool) -> str | None:
         named = _table_named(sheet.titles[1])
         if named is not None and _header_row(sheet, _tables_of(named)) is None:
             return None
+    if named is None and _is_mark_sheet(sheet):
+        return "grades"
     may_be_roster = named is None or (alone and named in ROSTER_TABLES)
     return ROSTER if may_be_roster and _is_roster(sheet) else named
 
@@ -593,6 +574,15 @@ def _is_roster(sheet: _Sheet) -> bool:
     others = {name: tuple(other for other in ROSTER_TABLES if other != name) for name in ROSTER_TABLES}
     fitting = [name for name in ROSTER_TABLES if headers & (_headers_of((name,)) - _headers_of(others[name]))]
     return len(fitting) > 1
+
+
+def _is_mark_sheet(sheet: _Sheet) -> bool:
+    row = _header_row(sheet, ("grades",))
+    if row is None:
+        return False
+    headers = [clean(header) for header in _headers(sheet, row)]
+    found = _match(headers, list(map(_fold_header, headers)), "grades")
+    return "student_id" in found and len(_subjects(found)) > 1
 
 
 def _headers(sheet: _Sheet, row: int) -> tuple[str, ...]:
@@ -623,11 +613,12 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
             f"as {wanted} above the columns."
         )
     headers = [clean(header) for header in _headers(sheet, row)]
-    places = {table: _match(headers, TABLES[table]) for table in names}
+    folded = list(map(_fold_header, headers))
+    places = {table: _match(headers, folded, table) for table in names}
     columns = sheet.below(row)
     rows: pd.Index = pd.RangeIndex(sheet.length - row - 1)
     notes = Notes(names[0], Tables({}))
-    problems = _header_problems(headers, places, notes=notes, file=sheet.file)
+    problems = _header_problems(headers, folded, places, notes=notes, file=sheet.file)
     out = _left_out(columns, len(rows)) if sheet.headers is None else np.zeros(len(rows), dtype=bool)
     place = (sheet.file, row + 2, len(rows), _overlong_rows(sheet, columns, headers=headers, left_out=out))
     if out.any():
@@ -640,9 +631,11 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
     if term is not None:
         for table in named.keys() - {"terms"}:
             if "term" in TABLES[table].names:
-                named[table].setdefault("term", pa.repeat(term, len(rows)))
-    if name == "attendance" and _is_register([headers[at[0]] for at in places[name].values()]):
+                named[table].setdefault("term", pa.array([term] * len(rows), ENCODED))
+    if name == "attendance" and any(folded[at[0]] in _folded(REGISTER_HEADERS) for at in places[name].values()):
         return [_register(_Piece(name, named[name], rows, *place))], problems
+    if name == "grades" and (subjects := _subjects(places[name])):
+        return [_mark_sheet(_Piece(name, named[name], rows, *place), subjects)], problems
     if name != ROSTER:
         return [_Piece(name, named[name], rows, *place)], problems
     frames = {table: _frame(columns, rows) for table, columns in named.items()}
@@ -661,15 +654,26 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
     return pieces, problems
 
 
-def _is_register(headers: Sequence[str]) -> bool:
-    return any(fold(header) in _folded(REGISTER_HEADERS) for header in headers)
-
-
 def _register(lines: _Piece) -> _Piece:
     """Return the lines of an attendance register as one row a day; a register without a date stays as it is."""
     if "date" not in lines.columns:
         return lines
-    columns, rows, labels = days_of_lines(lines.columns, lines.rows)
+    return _spread(lines, *days_of_lines(lines.columns, lines.rows))
+
+
+def _subjects(found: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the subjects among the columns of grades that were found."""
+    return tuple(column for column in found if column not in TABLES["grades"].names)
+
+
+def _mark_sheet(lines: _Piece, subjects: tuple[str, ...]) -> _Piece:
+    """Return the lines of a mark sheet as one row a mark."""
+    columns, rows, labels = marks_of_lines(lines.columns, subjects, lines.rows)
+    overlong = rows[np.isin(rows // labels, lines.overlong)].to_numpy()  # no mark of such a line is sure
+    return replace(_spread(lines, columns, rows, labels), headers=subjects, overlong=overlong)
+
+
+def _spread(lines: _Piece, columns: dict[str, Cells], rows: pd.Index, labels: int) -> _Piece:
     return replace(
         lines,
         columns=columns,
@@ -700,36 +704,65 @@ def _overlong_rows(
     return np.flatnonzero(overlong & ~left_out)
 
 
-def _match(headers: Sequence[str], table: Table) -> dict[str, list[int]]:
-    """Return, for each column found, where its headers stand: the schema's favourite first."""
-    folded = [fold(header) for header in headers]
-    found = {}
-    for column, ranks in _ranks_of_spellings(table.name).items():
-        places = [place for place, header in enumerate(folded) if header in ranks]
-        if places:
-            found[column] = sorted(places, key=lambda place: ranks[folded[place]])
+def _match(headers: Sequence[str], folded: Sequence[str], table: str) -> dict[str, list[int]]:
+    """Return, for each column found, where its headers stand: the schema's favourite first.
+
+    Where grades have headers that are subjects in place of a column of subjects, these are columns of their own.
+    """
+    places: dict[str, list[int]] = {column: [] for column in TABLES[table].names}
+    ranks = _ranks_of_spellings(table)
+    for place, header in enumerate(folded):
+        for column in ranks.get(header, ()):
+            places[column].append(place)
+    found = {column: sorted(at, key=lambda place: ranks[folded[place]][column]) for column, at in places.items() if at}
+    if table == "grades" and "subject" not in found and (subjects := _subject_places(headers)):
+        found.pop("score", None)  # of which subject is not said
+        found |= subjects
     return found
+
+
+def _subject_places(headers: Sequence[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, header in enumerate(headers):
+        if is_subject(header):
+            places.setdefault(header, []).append(place)
+    return places
 
 
 @cache
 def _ranks_of_spellings(table: str) -> dict[str, dict[str, int]]:
-    """Return for each column the headers under which it is found, the schema's favourite first."""
-    return {
-        column.name: {spelling: rank for rank, spelling in enumerate(dict.fromkeys(map(fold, column.headers)))}
-        for column in TABLES[table].columns
-    }
+    """Return for each header the columns that are found under it, and how far it is from the schema's favourite."""
+    ranks: dict[str, dict[str, int]] = {}
+    for column in TABLES[table].columns:
+        for rank, spelling in enumerate(dict.fromkeys(map(fold, column.headers))):
+            ranks.setdefault(spelling, {})[column.name] = rank
+    return ranks
+
+
+def _fold_header(header: str) -> str:
+    return _folded_headers().get(header) or fold(header)
+
+
+@cache
+def _folded_headers() -> dict[str, str]:
+    """Return each header of the schema as it is compared."""
+    return {header: fold(header) for table in TABLES.values() for column in table.columns for header in column.headers}
 
 
 def _header_problems(
-    headers: Sequence[str], places: Mapping[str, Mapping[str, list[int]]], *, notes: Notes, file: str | None
+    headers: Sequence[str],
+    folded: Sequence[str],
+    places: Mapping[str, Mapping[str, list[int]]],
+    *,
+    notes: Notes,
+    file: str | None,
 ) -> list[Problem]:
-    known = _headers_of(tuple(places))
-    strange = {header: folded for header in headers if (folded := fold(header)) not in known}
-    refused = [
-        header for header in headers if any(word in strange.get(header, "") for word in _folded(REFUSED_HEADERS))
-    ]
+    read = {place for found in places.values() for at in found.values() for place in at}
+    strange = {header: folded[place] for place, header in enumerate(headers) if header and place not in read}
+    odd = [header for header in headers if header in strange]
+    refused = [header for header in odd if any(word in strange[header] for word in _folded(REFUSED_HEADERS))]
     problems = [notes.whole("refused_column", file=file, column=header) for header in refused]
-    rest = [header for header in headers if header and header in strange and header not in refused]
+    rest = [header for header in odd if header not in refused]
     never = [header for header in rest if strange[header] in _folded(NEVER_READ_HEADERS)]
     unknown = [header for header in rest if header not in never]
     for kind, left in (("never_read", never), ("unknown_column", unknown)):
@@ -743,8 +776,8 @@ def _header_problems(
 
 
 @cache
-def _folded(words: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(fold, words))
+def _folded(words: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(map(fold, words))
 
 
 def _left_out(columns: Sequence[Cells], length: int) -> NDArray[np.bool_]:
@@ -766,7 +799,10 @@ def _with_codes_read(cells: Cells, header: str) -> Cells:
     if codes is None:
         return cells
     values = as_series(cells, pd.RangeIndex(len(cells)))
-    return cells_of(values.map(lambda value: codes.get(clean(to_text(value)), value), na_action="ignore"))
+    return cells_of_values(
+        [None if missing else codes.get(clean(to_text(value)), value)
+         for value, missing in zip(values, values.isna(), strict=True)]
+    )  # fmt: skip
 
 
 def _ids_from_id_numbers(students: pd.DataFrame) -> pd.Series | None:
@@ -785,12 +821,11 @@ def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: 
         own = [piece for piece in pieces if piece.table == name]
         if not own:
             continue
-        firsts = np.cumsum([0, *(piece.length for piece in own)]).tolist()
-        placed = list(zip(own, firsts, strict=False))
+        placed = list(zip(own, accumulate((piece.length for piece in own), initial=0), strict=False))
         sources[name] = tuple(
-            Source(piece.file, first, piece.length, piece.first_row, piece.labels_a_row)
+            Source(piece.file, first, piece.length, piece.first_row, piece.labels_a_row, piece.headers)
             for piece, first in placed
-            if piece.file is not None or piece.labels_a_row > 1
+            if piece.file is not None or piece.labels_a_row > 1 or piece.headers
         )
         columns, rows = _joined(placed)
         notes = Notes(name, Tables({}, sources=sources))

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from dropout_risk.descriptions import Lang
 from dropout_risk.explanation import Reason
-from dropout_risk.schema import REGISTER_HEADERS, TABLES, Column, Kind, Table
+from dropout_risk.schema import REGISTER_HEADERS, SUBJECT_HEADERS, TABLES, Column, Kind, Table
 from dropout_risk.service.described import WRITTEN
 from dropout_risk.tables import ROSTER, ROSTER_TABLES
 
@@ -45,12 +45,20 @@ _REGISTER = (
 )
 
 
+_MARK_SHEET = (
+    "语文, 数学, Chinese, Mathematics, … · Marks of a subject: in place of subject and score, one line a student and "
+    "exam with a column for each subject; 缺考 or absent where the student missed the exam, null for no mark."
+)
+
+
 def _table_schema(title: str, tables: Sequence[Table]) -> dict[str, Any]:
     """Describe a table; names and ID numbers are left out because nobody needs to send them."""
     columns = {column.name: column for table in tables for column in table.columns if column.role != "identity"}
     cells = {name: _cell_schema(column) for name, column in columns.items()}
     if "attendance" in {table.name for table in tables}:
         cells[REGISTER_HEADERS[0]] = {"description": _REGISTER}
+    if "grades" in {table.name for table in tables}:
+        cells[SUBJECT_HEADERS[0]] = {"description": _MARK_SHEET}
     by_column = {name: {"type": "array", "items": cell} for name, cell in cells.items()}
     return {
         "description": title,
