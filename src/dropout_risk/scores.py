@@ -216,9 +216,10 @@ def _cause_texts(refusal: "_Refusal") -> tuple[str, str]:
     """Return the cause in Chinese and in English; of a fault the column is named and never the value."""
     if refusal.cause != "fault":
         return refusal.why["zh"], refusal.why["en"]
-    column = str(refusal.column)
-    zh = TABLES["enrolments"][column].zh
-    return f"“{zh}”一栏的内容不能使用。", f"the value in the column {column} cannot be used."
+    if pd.isna(refusal.column):
+        return "该行与另一行重复，不能使用。", "the row repeats another one and cannot be used."
+    column = TABLES["enrolments"][str(refusal.column)]
+    return f"“{column.zh}”一栏的内容不能使用。", f"the value in the column {column.name} cannot be used."
 
 
 class _Refusal(NamedTuple):
