@@ -22,7 +22,19 @@ from county_builder import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropout_risk.asof import Terms, at_risk, cut, event_dates, latest_records, roll, school_days, term_ends, to_day
+from dropout_risk.arrays import as_text
+from dropout_risk.asof import (
+    Terms,
+    at_risk,
+    cut,
+    event_dates,
+    latest_records,
+    on_roll,
+    roll,
+    school_days,
+    term_ends,
+    to_day,
+)
 from dropout_risk.errors import SettingsError, TableError
 from dropout_risk.schema import TABLES
 
@@ -337,6 +349,32 @@ def test_a_school_listed_twice_does_no_harm():
     schools = [{"school_id": "A", "county_id": "990101", "name": name} for name in ("青石小学", "青石中心小学")]
     tables = build_tables(enrolments=enrol("x", AUTUMN), schools=schools)
     assert roll(tables, DAY)["county_id"].tolist() == ["990101"]
+
+
+@pytest.mark.parametrize("day", ["2019-12-02", "2020-01-17", "2020-04-01"])
+def test_the_arrays_of_the_roll_say_what_its_frame_says(county, day):
+    """The roster comes in any order, with corrections and rows of other terms between."""
+    frame = county["enrolments"]
+    corrected = frame.iloc[::9].assign(class_id="new", recorded_at=pd.Timestamp("2020-01-13"))
+    rows = pd.concat([frame, corrected]).sample(frac=1, random_state=5)
+    tables = county.replace(enrolments=rows.set_axis(range(100, 100 + len(rows))))
+    here, told = on_roll(tables, to_day(day)), roll(tables, day)
+    assert here.ids.tolist() == told.index.tolist() == sorted(here.ids)
+    for name, held in (("school_id", here.school), ("county_id", here.county), ("class_id", here.school_class)):
+        assert as_text(held).tolist() == told[name].tolist()
+    assert np.array_equal(here.grade, told["grade"], equal_nan=True)
+    assert np.array_equal(here.cause.codes < 0, told["not_at_risk"].isna())
+    enrolled = tables["enrolments"].loc[here.labels]
+    assert enrolled["student_id"].tolist() == here.ids.tolist()
+    assert enrolled["class_id"].tolist() == told["class_id"].tolist()
+    assert ("new" in told["class_id"].tolist()) == (day == "2020-01-17")  # else it was not known yet, or is older
+    assert here.places_of([here.ids[3], "NOBODY", here.ids[0]]).tolist() == [3, -1, 0]
+
+
+def test_the_order_of_the_roll_is_that_of_the_texts():
+    ids = ["b", "B", "a10", "a9", "学", "ａ", "é", ""]
+    tables = build_tables(enrolments=[row for student in ids if student for row in enrol(student, AUTUMN)])
+    assert on_roll(tables, to_day(DAY)).ids.tolist() == sorted(ids[:-1])
 
 
 def test_nobody_is_on_roll_without_enrolments():

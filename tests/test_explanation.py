@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from county_builder import AUTUMN, SPRING, term_end
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 
 from dropout_risk.cohort import cohorts
 from dropout_risk.descriptions import FEATURES, GROUPS, MEASURES
 from dropout_risk.errors import InputError, SettingsError
-from dropout_risk.explanation import Explanation, explain
+from dropout_risk.explanation import Explanation, explain, largest_groups
 from dropout_risk.features import MONOTONE
 from dropout_risk.model import DropoutRiskClassifier
 
@@ -223,6 +226,34 @@ def test_students_who_share_value_and_comparison_read_the_same_sentence_and_each
     assert third[0].text == first[0].text
     assert [reason.contribution for (reason,) in (first, second, third)] == [0.5, 0.75, 1.0]
     assert nothing == []
+
+
+@given(
+    values=npst.arrays(float, st.tuples(st.integers(1, 6), st.integers(1, 24)), elements=st.floats(-9, 9)),
+    seed=st.integers(0, 99),
+    k=st.integers(1, 5),
+)
+def test_the_groups_of_a_row_are_the_same_to_the_last_bit_however_many_rows_come_with_it(values, seed, k):
+    owner = np.random.default_rng(seed).integers(0, 3, values.shape[1])
+    owner = np.unique(owner, return_inverse=True)[1]
+    lead, totals = largest_groups(values, owner, k)
+    for row, own in enumerate(values.tolist()):
+        sums, first = {}, {}
+        for feature, group in enumerate(owner.tolist()):
+            sums[group] = sums[group] + own[feature] if group in sums else own[feature]
+            if group not in first or own[feature] > own[first[group]]:
+                first[group] = feature
+        expected = sorted(sums, key=lambda group: (-sums[group], group))[:k]
+        assert totals[row].tolist() == [sums[group] for group in expected]
+        assert lead[row].tolist() == [first[group] for group in expected]
+        alone = largest_groups(values[[row]], owner, k)
+        assert (alone[0].tolist(), alone[1].tolist()) == ([lead[row].tolist()], [totals[row].tolist()])
+
+
+def test_reasons_can_be_compared_and_counted():
+    reasons = [told("distance_km", value, 2.0, "en") for value in (3.0, 3.0, 4.0)]
+    assert reasons[0] == reasons[1] != reasons[2]
+    assert len(set(reasons)) == 2
 
 
 @pytest.mark.parametrize("zero", [0.0, -0.0])

@@ -524,6 +524,21 @@ def test_compiled_trees_are_kept_in_memory_only():
     assert set(model.to_files()) == {"model.json", *(f"booster_{k}.txt" for k in range(len(model.boosters_)))}
 
 
+@pytest.mark.parametrize("small_data", ["boosted", "logistic"])
+def test_usual_values_stand_side_by_side_and_never_outlive_their_model(small_data):
+    model = fast(small_data=small_data).fit(X, Y)
+    usual = model.usual_values()
+    assert usual.columns.tolist() == model.feature_names
+    assert usual.loc["all", "road"] == model.modes_.loc["all", "road"]
+    assert_array_equal(usual[model.medians_.columns].to_numpy(float), model.medians_.to_numpy())
+    assert model.usual_values() is usual
+    again = pickle.loads(pickle.dumps(model))
+    assert "_usual" not in vars(again)
+    assert again.usual_values().equals(usual)
+    farther = X.assign(distance_km=X["distance_km"] + 100)
+    assert model.fit(farther, Y).usual_values().loc["all", "distance_km"] > 100
+
+
 def test_a_logistic_model_has_no_trees_to_compile():
     with pytest.raises(SettingsError, match="no trees to compile"):
         fast(small_data="logistic").fit(X, Y).compiled()

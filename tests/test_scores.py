@@ -106,6 +106,30 @@ def test_a_faulty_row_counts_against_the_coverage_and_its_value_is_told_to_nobod
     assert (row["file"], row["row"]) == county.as_read.locate("enrolments", place)
 
 
+def test_a_row_that_stands_twice_is_a_cause_of_its_own():
+    """It is the row that is at fault, and no column of it."""
+    tables = hand_made()
+    twice = tables["enrolments"].query("student_id in ('P000', 'P001') and term == @SPRING")
+    enrolments = pd.concat([tables["enrolments"], twice.assign(class_id="2")], ignore_index=True)
+    for damaged in (
+        tables.replace(enrolments=enrolments),
+        faulty(tables.replace(enrolments=enrolments), "P002", "grade", "x"),
+    ):
+        county = check_county(damaged)
+        found = coverage(county, DAY, scored=at_risk(county.tables, DAY).index)
+        assert found["rows_in"] == 15
+        (repeated,) = [cause for cause in found["causes"] if "repeats" in cause["en"]]
+        assert repeated["rows"] == 2 and CHINESE.search(repeated["zh"])
+
+
+def test_a_row_without_a_student_is_told_by_its_place():
+    county = check_county(faulty(hand_made(), "P003", "student_id", None))
+    rows = refused_rows(county, DAY, scored=at_risk(county.tables, DAY).index, lang="en")
+    (nobody,) = rows[rows["student_id"].isna()].to_dict("records")
+    place = int(county.as_read["enrolments"].query("student_id.isna() and term == @SPRING").index[0])
+    assert nobody["column"] == "student_id" and nobody["row"] == county.as_read.locate("enrolments", place)[1]
+
+
 def test_many_faults_of_one_kind_are_one_cause():
     tables = hand_made()
     for student, value in (("P001", "xi"), ("P002", "44")):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dropout_risk.arrays import NO_DAY, day_number, days, places, texts
-from dropout_risk.asof import Terms, roll
+from dropout_risk.arrays import NO_DAY, day_number, days, texts
+from dropout_risk.asof import Terms, on_roll
 from dropout_risk.errors import SettingsError
 from dropout_risk.schema import Tables
 
@@ -115,14 +115,14 @@ def withheld(tables: Tables, X: pd.DataFrame, day: pd.Timestamp, limits: Limits)
     (0, True)
     """
     found: dict[str, Withheld] = {}
-    students = X.index.tolist()
+    students, values = X.index.tolist(), X.to_numpy(np.float64)
     if limits.grades is not None:
-        grade = X["grade"].to_numpy()
+        grade = values[:, X.columns.get_loc("grade")]
         for row in np.flatnonzero(~np.isin(grade, list(limits.grades))):
             found[str(students[row])] = _unsupported_grade(grade[row], sorted(limits.grades))
     for student, last in _stale(tables, students, day, limits.max_attendance_age_days).items():
         found.setdefault(str(student), _stale_attendance(last, day))
-    known = X.notna().to_numpy().mean(axis=1)
+    known = (~np.isnan(values)).mean(axis=1)
     for row in np.flatnonzero(known < limits.min_coverage):
         found.setdefault(str(students[row]), _too_little(known[row], limits.min_coverage))
     return found
@@ -136,14 +136,14 @@ def _stale(tables: Tables, students: Sequence[str], day: pd.Timestamp, max_days:
         day_number(day),
     )
     newest = np.full(len(present.names) + 1, NO_DAY)
-    np.maximum.at(newest, present.codes, np.where(date <= today, date, NO_DAY))
-    enrolled = roll(tables, day)["school_id"]
-    on_roll, (codes, schools) = enrolled.index.tolist(), pd.factorize(enrolled)
-    school = np.append(codes, -1)  # also of who is not on roll
-    last = np.full(len(schools) + 1, NO_DAY)
-    np.maximum.at(last, school[places(present.names, on_roll)], newest[:-1])
+    seen = date <= today
+    np.maximum.at(newest, present.codes, date if seen.all() else np.where(seen, date, NO_DAY))
+    here = on_roll(tables, day)
+    school = np.append(here.school.codes, -1)  # also of who is not on roll
+    last = np.full(len(here.school.names) + 1, NO_DAY)
+    np.maximum.at(last, school[here.places_of(present.names.tolist())], newest[:-1])
     last[-1] = NO_DAY
-    own = last[school[places(students, on_roll)]]
+    own = last[school[here.places_of(students)]]
     stale = (own != NO_DAY) & (today - own > max_days)
     return {students[row]: pd.Timestamp(int(own[row]), unit="D") for row in np.flatnonzero(stale).tolist()}
 

@@ -5,6 +5,7 @@ had happened *and* had been recorded by the as-of date (`recorded_at`, the knowl
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -296,13 +297,71 @@ def roll(tables: Tables, as_of: str | date | pd.Timestamp) -> pd.DataFrame:
 
 
 def _roll(tables: Tables, day: pd.Timestamp) -> pd.DataFrame:
+    here = on_roll(tables, day)
+    enrolments = cut(tables.only("terms", "enrolments"), day).get_frame("enrolments")
+    return (
+        enrolments.take(here.rows)
+        .set_index("student_id")
+        .assign(county_id=as_text(here.county), not_at_risk=as_text(here.cause))
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class OnRoll:
+    """The students of `roll` as arrays, for what is done on every request.
+
+    Attributes
+    ----------
+    rows, labels : int64 arrays (n,)
+        The row of each one's enrolment among those known on the day, and its index label.
+    ids : object array (n,)
+    school, county, school_class : Coded
+    grade : float64 array (n,)
+    cause : Coded
+        Why a student is not at risk; -1 for those who are.
+    """
+
+    rows: Int64s
+    labels: Int64s
+    ids: Texts
+    school: Coded
+    county: Coded
+    school_class: Coded
+    grade: npt.NDArray[np.float64]
+    cause: Coded
+
+    def places_of(self, students: Iterable[str]) -> Int32s:
+        """Return the place of each of `students` on the roll, -1 for anybody else."""
+        return places(students, self.ids.tolist())
+
+
+def on_roll(tables: Tables, day: pd.Timestamp) -> OnRoll:
+    """Return every student on roll in the term of `day`; arguments and order are those of `roll`.
+
+    Examples
+    --------
+    >>> from dropout_risk.synthetic import make_county
+    >>> tables, day = make_county(200, terms=2, seed=1), pd.Timestamp("2020-01-17")
+    >>> on_roll(tables, day).ids.tolist() == roll(tables, day).index.tolist()
+    True
+    """
+    return tables.derived(("on roll", day), lambda: _read_roll(tables, day))
+
+
+def _read_roll(tables: Tables, day: pd.Timestamp) -> OnRoll:
     known = cut(tables.only("terms", "schools", "enrolments", "status_changes"), day)
     rows, cause = _on_roll(known, day)
-    enrolments = known.get_frame("enrolments").take(rows).set_index("student_id")
-    county = counties_enrolled(known)
-    return enrolments.assign(
-        county_id=as_text(Coded(county.codes[rows], county.names)),
-        not_at_risk=as_text(cause),
+    student, school = texts(known, "enrolments", "student_id"), texts(known, "enrolments", "school_id")
+    county, school_class = counties_enrolled(known), texts(known, "enrolments", "class_id")
+    return OnRoll(
+        rows=rows,
+        labels=row_labels(known, "enrolments").to_numpy()[rows],
+        ids=student.names[student.codes[rows]],
+        school=Coded(school.codes[rows], school.names),
+        county=Coded(county.codes[rows], county.names),
+        school_class=Coded(school_class.codes[rows], school_class.names),
+        grade=numbers(known, "enrolments", "grade")[rows],
+        cause=cause,
     )
 
 
@@ -318,8 +377,7 @@ def _on_roll(known: Tables, day: pd.Timestamp) -> tuple[Int64s, Coded]:
     terms = Terms.of(known)
     running = terms.at(day)
     student, rows = texts(known, "enrolments", "student_id"), rows_in_term(known, "enrolments", running)
-    order = np.append(np.argsort(np.argsort(student.names)), len(student.names))
-    rows = rows[np.argsort(order[student.codes[rows]], kind="stable")]
+    rows = rows[np.argsort(_rank_of(student)[student.codes[rows]], kind="stable")]
     last = _last_changes(known, Coded(student.codes[rows], student.names))
     ended = np.append(days(known, "status_changes", "date"), NO_DAY)[last]
     change = np.append(labels(known, "status_changes", "change"), -1)[last]
@@ -331,6 +389,14 @@ def _on_roll(known: Tables, day: pd.Timestamp) -> tuple[Int64s, Coded]:
     if terms.ends_school_year(running):
         cause = np.where(~gone & (numbers(known, "enrolments", "grade")[rows] >= FINAL_GRADE), len(_CHANGES), cause)
     return rows, Coded(cause.astype(np.int32), np.array([*_CHANGES, "graduating"], dtype=object))
+
+
+def _rank_of(ids: Coded) -> Int64s:
+    """Return the rank of each name in the order of the texts, and at the end that of a missing one, the last."""
+    names = ids.names.tolist()
+    rank = np.full(len(names) + 1, len(names))
+    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    return rank
 
 
 def _last_changes(known: Tables, students: Coded) -> Int64s:

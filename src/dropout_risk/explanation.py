@@ -3,9 +3,9 @@
 A reason is an association, not a cause, and a reason to help, never a verdict.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 LANGS: tuple[Lang, ...] = ("zh", "en")
 
 
-@dataclass(frozen=True)
+@dataclass(unsafe_hash=True)  # a frozen one takes ten times as long to make, and a roster has thousands
 class Reason:
     """One reason for a student's risk.
 
@@ -123,12 +123,14 @@ class Explanation:
         lead, totals = largest_groups(self.values, owner, k)
         row, place = np.nonzero(totals > 0)
         column = lead[row, place]
-        cells = zip(_cells(self.data, row, column), _cells(self.medians, row, column), strict=True)
-        told = [
-            named[feature].reason(total, value, median)
-            for feature, total, (value, median) in zip(column.tolist(), totals[row, place].tolist(), cells, strict=True)
-        ]
-        return by_row(told, row, len(self.values))
+        told = map(
+            _Wording.reason,
+            [named[feature] for feature in column.tolist()],
+            totals[row, place].tolist(),
+            _cells(self.data, row, column),
+            _cells(self.medians, row, column),
+        )
+        return by_row(list(told), row, len(self.values))
 
     def to_shap(self, lang: Lang = "en") -> "shap.Explanation":
         """Return a `shap.Explanation` that SHAP's own plots draw (waterfall, beeswarm, bar).
@@ -171,11 +173,18 @@ def largest_groups(values: Floats, owner: Places, k: int) -> tuple[Places, Float
     >>> largest_groups(np.array([[1.0, -2.0, 0.5]]), np.array([0, 1, 0]), 2)
     (array([[0, 1]]), array([[ 1.5, -2. ]]))
     """
-    members = [np.flatnonzero(owner == group) for group in range(owner.max() + 1)]
-    sums = np.column_stack([values[:, own].sum(axis=1) for own in members])
-    lead = np.column_stack([own[values[:, own].argmax(axis=1)] for own in members])
-    order = np.argsort(-sums, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(lead, order, 1), np.take_along_axis(sums, order, 1)
+    columns = np.ascontiguousarray(values.T)
+    shape = owner.max() + 1, len(values)
+    sums, lead = np.empty(shape), np.empty(shape, dtype=np.intp)
+    for group, (total, first) in enumerate(zip(sums, lead, strict=True)):
+        own = np.flatnonzero(owner == group).tolist()
+        total[:], first[:], highest = columns[own[0]], own[0], columns[own[0]]
+        for feature in own[1:]:  # one after the other: how many rows there are must not change the last bit
+            total += columns[feature]
+            first[columns[feature] > highest] = feature
+            highest = np.maximum(highest, columns[feature])
+    order = np.argsort(-sums, axis=0, kind="stable")[:k]
+    return np.take_along_axis(lead, order, 0).T, np.take_along_axis(sums, order, 0).T
 
 
 def by_row(items: Sequence[T], row: Places, n_rows: int) -> list[list[T]]:
@@ -252,7 +261,7 @@ def explain(model: DropoutRiskClassifier, X: pd.DataFrame) -> Explanation:
 
 def comparisons(model: DropoutRiskClassifier, X: pd.DataFrame) -> pd.DataFrame:
     """Return for each row of `X` the usual values it is compared with: those of its grade, else of all."""
-    usual = pd.concat([model.medians_, model.modes_], axis=1) if len(model.modes_.columns) else model.medians_
+    usual = model.usual_values()
     if usual.columns.tolist() != X.columns.tolist():
         usual = usual[X.columns.tolist()]
     place = {key: row for row, key in enumerate(usual.index.tolist())}
@@ -265,42 +274,25 @@ def comparisons(model: DropoutRiskClassifier, X: pd.DataFrame) -> pd.DataFrame:
 # Reasons in words ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
 class _Wording:
     """How the reasons of one feature read in one language."""
 
-    name: str
-    known: Feature | None
-    lang: Lang
-
-    @property
-    def group(self) -> str:
-        """Key of the group; an unknown column is a group of its own."""
-        return self.known.group if self.known else self.name
+    def __init__(self, name: str, known: Feature | None, lang: Lang) -> None:
+        self.feature = name
+        self.group = known.group if known else name  # an unknown column is a group of its own
+        self.label = GROUPS[known.group][lang] if known else name
+        self.changeable = known.changeable if known else None
+        self.measure = MEASURES[known.measure][lang] if known else ""
+        self.measure_unrecorded = MEASURES["record"][lang] if known else ""
+        self.sentence = partial(_sentence, known, lang) if known else partial(_unknown_sentence, name, lang)
+        self.told: dict[tuple[Cell, Cell], str] = {}
 
     def reason(self, contribution: float, value: Cell, median: Cell) -> Reason:
-        known, text = self.known, self._text(value, median)
-        if known is None:
-            return Reason(self.name, self.name, self.name, contribution, value, median, text, None, "")
-        measure = "record" if value is None else known.measure
-        return Reason(
-            known.group,
-            GROUPS[known.group][self.lang],
-            known.name,
-            contribution,
-            value,
-            median,
-            text,
-            known.changeable,
-            MEASURES[measure][self.lang],
-        )
-
-    @cached_property
-    def _text(self) -> Callable[[Cell, Cell], str]:
-        """The sentence about a value and its comparison; of 441 students with 1,338 reasons 339 differ in these."""
-        if self.known is None:
-            return cache(partial(_unknown_sentence, self.name, self.lang))
-        return cache(partial(_sentence, self.known, self.lang))
+        text = self.told.get((value, median))
+        if text is None:  # of 441 students with 1,336 reasons 336 differ in these two
+            text = self.told[value, median] = self.sentence(value, median)
+        measure = self.measure_unrecorded if value is None else self.measure
+        return Reason(self.group, self.label, self.feature, contribution, value, median, text, self.changeable, measure)
 
 
 def _wordings(X: pd.DataFrame, lang: Lang) -> list[_Wording]:

@@ -39,6 +39,12 @@ FORMAT = 2
 _COMPILED = "_tables"
 """Attribute that holds the compiled trees once they are needed."""
 
+_USUAL = "_usual"
+"""Attribute that holds the usual values side by side once they are needed."""
+
+_DERIVED = (_COMPILED, _USUAL)
+"""What is worked out from a fitted model when it is needed, and never saved."""
+
 BOOSTED_ROWS, BOOSTED_EVENTS = 1_000, 100  # fewer: the logistic model takes over
 MANY_ROWS = 8_000  # fewer: fewer trees
 
@@ -222,7 +228,8 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
         InputError
             When `y`, `groups`, `term` or `sample_weight` cannot be used.
         """
-        self.__dict__.pop(_COMPILED, None)
+        for name in _DERIVED:
+            self.__dict__.pop(name, None)
         self.categories_ = learn_levels(X) if isinstance(X, pd.DataFrame) else {}
         self._check_settings()
         matrix, y = self._validated(X, y=y)
@@ -382,6 +389,24 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
             tables = compile_boosters(texts, scale=line.slope / len(texts), intercept=line.intercept)
             setattr(self, _COMPILED, tables)
         return cast(TreeTables, tables)
+
+    def usual_values(self) -> pd.DataFrame:
+        """Return `medians_` and `modes_` side by side, columns in the order of `feature_names`.
+
+        Examples
+        --------
+        >>> model = DropoutRiskClassifier().fit([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1])
+        >>> model.usual_values()
+              x0
+        all  1.5
+        """
+        check_is_fitted(self)
+        if (usual := self.__dict__.get(_USUAL)) is None:
+            usual = self.medians_
+            if len(self.modes_.columns):
+                usual = pd.concat([self.medians_, self.modes_], axis=1)[self.feature_names]
+            setattr(self, _USUAL, usual)
+        return cast(pd.DataFrame, usual)
 
     @classmethod
     def from_bag(
@@ -548,7 +573,7 @@ class DropoutRiskClassifier(ClassifierMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        return {name: value for name, value in state.items() if name != _COMPILED}  # derived, and large
+        return {name: value for name, value in state.items() if name not in _DERIVED}
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "medians_")  # the last thing that fit learns

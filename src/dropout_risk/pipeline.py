@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dropout_risk.applicability import Limits, withheld
-from dropout_risk.asof import Terms, at_risk, roll, to_day
+from dropout_risk.arrays import Coded, as_text
+from dropout_risk.asof import OnRoll, Terms, at_risk, on_roll, roll, to_day
 from dropout_risk.backtest import Backtest
 from dropout_risk.bundle import Bundle
 from dropout_risk.capacity import Capacity, Place
@@ -37,8 +38,8 @@ class _Read:
 
     day: pd.Timestamp
     X: pd.DataFrame
-    roll: pd.DataFrame
-    row: npt.NDArray[np.intp]
+    roll: OnRoll
+    row: npt.NDArray[np.int32]
 
     def without(self, students: Collection[str]) -> "_Read":
         """Return the roster without these students."""
@@ -63,13 +64,13 @@ def _read(
         X = build_features(county.tables, day, reference=reference)
     else:
         X = county.features(day)
-    on_roll = roll(county.tables, day)
-    row = on_roll.index.get_indexer(X.index)
+    here = on_roll(county.tables, day)
+    row = here.places_of(X.index.tolist())
     if strangers := int((row < 0).sum()):
         raise InputError(
             f"{strangers} of the students in features are not on roll on {day.date()}; build those of that day."
         )
-    return _Read(day, X, on_roll, row)
+    return _Read(day, X, here, row)
 
 
 def score(
@@ -133,7 +134,7 @@ def score(
     if read.X.empty and refused.empty:
         raise TableError(NOBODY.format(day=day.date()))
     risk, texts = _explained(read, bundle, reasons, lang)
-    order = np.lexsort((read.X.index.to_numpy(dtype=str), -risk))
+    order = np.lexsort((read.row, -risk))  # of equal risks in the order of the roll: by id
     gaps = gaps_of(read.X, lang)
     return Scores(
         frame=_frame(replace(read, row=read.row[order]), bundle, risk[order], rank=np.arange(1, len(risk) + 1)),
@@ -157,9 +158,15 @@ def _explained(read: _Read, bundle: Bundle, reasons: int, lang: Lang) -> tuple[n
 
 def _frame(read: _Read, bundle: Bundle, risk: np.ndarray, **others: Any) -> pd.DataFrame:
     """Return one row per student: who and where, risk and band."""
-    held = {name: read.roll[name].array.take(read.row) for name in ("school_id", "county_id", "class_id")}
-    grade = read.roll["grade"].take(read.row).array.astype("Int64")
-    students = {"student_id": read.roll.index.take(read.row), **held, "grade": grade}
+    here = read.roll
+    texts = {
+        "student_id": Coded(read.row, here.ids),
+        "school_id": Coded(here.school.codes[read.row], here.school.names),
+        "county_id": Coded(here.county.codes[read.row], here.county.names),
+        "class_id": Coded(here.school_class.codes[read.row], here.school_class.names),
+    }
+    students: dict[str, Any] = {name: as_text(own) for name, own in texts.items()}
+    students["grade"] = pd.Series(here.grade[read.row]).astype("Int64")
     return pd.DataFrame({**students, "risk": risk, "band": bundle.band_of(risk), **others}, copy=False)
 
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dropout_risk.applicability import Withheld
-from dropout_risk.arrays import spread, texts
-from dropout_risk.asof import Terms, cut, in_order, roll, rows_in_term
+from dropout_risk.arrays import row_labels, spread, texts
+from dropout_risk.asof import OnRoll, Terms, cut, in_order, on_roll
 from dropout_risk.county import County
 from dropout_risk.descriptions import FEATURES, Lang
 from dropout_risk.explanation import Reason, by_row
@@ -126,7 +126,7 @@ def reason_columns(reasons: Sequence[Sequence[Reason]]) -> pd.DataFrame:
 
 def gaps_of(X: pd.DataFrame, lang: Lang) -> list[list[str]]:
     """Return for each row of features the labels of those that are not recorded."""
-    row, column = np.nonzero(X.isna().to_numpy())
+    row, column = np.nonzero(np.isnan(X.to_numpy(np.float64)))
     labels = [FEATURES[name].label(lang) for name in X.columns.tolist()]
     return by_row([labels[place] for place in column.tolist()], row, len(X))
 
@@ -220,9 +220,10 @@ def _cause_texts(refusal: "_Refusal") -> tuple[str, str]:
     """Return the cause in Chinese and in English; of a fault the column is named and never the value."""
     if refusal.cause != "fault":
         return refusal.why["zh"], refusal.why["en"]
-    column = str(refusal.column)
-    zh = TABLES["enrolments"][column].zh
-    return f"“{zh}”一栏的内容不能使用。", f"the value in the column {column} cannot be used."
+    if pd.isna(refusal.column):
+        return "该行与另一行重复，不能使用。", "the row repeats another one and cannot be used."
+    column = TABLES["enrolments"][str(refusal.column)]
+    return f"“{column.zh}”一栏的内容不能使用。", f"the value in the column {column.name} cannot be used."
 
 
 class _Refusal(NamedTuple):
@@ -240,37 +241,33 @@ def _refusals(
     county: County, day: pd.Timestamp, scored: pd.Index, withheld: Mapping[str, Withheld] = MappingProxyType({})
 ) -> list[_Refusal]:
     """Return every roster row of the term of `day` without a score, in the order of the roster."""
-    roster, winners = county.as_read.get_frame("enrolments"), _winners(county, day)
-    has_score = set(scored.tolist())
-    done = [position for position, student in winners.items() if student in has_score]
-    left = np.flatnonzero(_is_of_term(county, day) & ~np.isin(roster.index.to_numpy(), done))
+    roster, here = county.as_read, on_roll(county.tables, day)
+    labels, found = row_labels(roster, "enrolments").to_numpy(), here.places_of(scored.tolist())
+    left = np.flatnonzero(_is_of_term(county, day) & ~np.isin(labels, here.labels[found[found >= 0]]))
     if not left.size:
         return []
-    rolled = roll(county.tables, day)
-    cause_of = dict(zip(rolled.index.tolist(), rolled["not_at_risk"].tolist(), strict=True))
-    faults, students = _faults(county), set(winners.values())
+    faults, on_it = _faults(county), dict(zip(here.labels.tolist(), _causes(here), strict=True))
+    student_id, students = texts(roster, "enrolments", "student_id"), set(here.ids.tolist())
+    whose = spread(student_id, student_id.names, np.nan)[left]
     refusals = []
-    for position, student in zip(roster.index[left].tolist(), roster["student_id"].iloc[left].tolist(), strict=True):
-        place = county.as_read.locate("enrolments", position)
+    for position, student in zip(labels[left].tolist(), whose.tolist(), strict=True):
+        place = roster.locate("enrolments", position)
         if fault := faults.get(place):
             refusals.append(_Refusal(place, student, "fault", *fault))
-        elif position in winners and student in withheld:
+        elif position in on_it and student in withheld:
             why = withheld[student]
             refusals.append(_Refusal(place, student, "withheld", why.column, why.value, {"zh": why.zh, "en": why.en}))
         else:
             lost = "replaced" if student in students else "too_late"
-            cause = cause_of[student] if position in winners else lost
+            cause = on_it.get(position, lost)
             refusals.append(_Refusal(place, student, cause, None, None, NOT_SCORED[cause]))
     return refusals
 
 
-def _winners(county: County, day: pd.Timestamp) -> dict[int, str]:
-    """Return the enrolments of the term of `day` that were known by then: the student of each position."""
-    known = cut(county.tables.only("terms", "enrolments"), day)
-    rows = rows_in_term(known, "enrolments", Terms.of(county.tables).at(day))
-    student = texts(known, "enrolments", "student_id")
-    names = student.names[student.codes[rows]]
-    return dict(zip(known["enrolments"].index[rows].tolist(), names.tolist(), strict=True))
+def _causes(here: OnRoll) -> list[str]:
+    """Return why each student on roll is not at risk, and None for those who are."""
+    causes: list[str] = spread(here.cause, here.cause.names, None).tolist()
+    return causes
 
 
 def _is_of_term(county: County, day: pd.Timestamp) -> npt.NDArray[np.bool_]:
@@ -282,6 +279,8 @@ def _is_of_term(county: County, day: pd.Timestamp) -> npt.NDArray[np.bool_]:
 
 def _faults(county: County) -> dict[Any, tuple[str, str | None, dict[Lang, str]]]:
     """Return column, value and sentences of each enrolment that cannot be used, by its file and row."""
+    if county.refused.empty:
+        return {}
     refused = county.refused[county.refused["table"] == "enrolments"]
     columns = ("file", "row", "column", "value", "message_zh", "message")
     told = zip(*(refused[name].tolist() for name in columns), strict=True)
