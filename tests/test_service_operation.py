@@ -331,6 +331,20 @@ def test_risks_are_counted_at_once_as_one_by_one(risks: list[float]) -> None:
     assert told(at_once) == pytest.approx(told(one_by_one), nan_ok=True)
 
 
+def test_figures_that_cannot_be_counted_take_no_answer_away(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    def fail(_: Any) -> None:
+        raise OSError("no room for S1")
+
+    monkeypatch.setattr(client.app.state.service.metrics.risks, "observe_all", fail)  # type: ignore[attr-defined]
+    answer = client.post("/score", json={"rows": ROWS})
+    assert answer.status_code == 200
+    assert client.get(f"/runs/{answer.json()['run_id']}").status_code == 200
+    (line,) = [line for line in lines_of(log) if line["level"] == "error"]
+    assert line["message"].endswith("cannot be counted (OSError)")
+
+
 def test_drift_is_told_by_group_and_alarms_above_its_level(client: TestClient, training: pd.DataFrame) -> None:
     def send(frame: pd.DataFrame) -> dict[tuple[str, ...], float]:
         assert client.post("/score", json={"rows": frame.to_dict("records")}).status_code == 200

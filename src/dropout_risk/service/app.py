@@ -1,5 +1,6 @@
 """The service as an application: routes, middleware, start and end."""
 
+import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,9 @@ from dropout_risk.service.routes import about, runs, score, students, targets
 from dropout_risk.service.schemas import Problem, ScoreRequest, TargetsRequest
 from dropout_risk.service.settings import Settings, load_settings
 from dropout_risk.service.state import State
+
+_COLLECT_AFTER = (20_000, 10, 10)
+"""After how many new objects Python looks for garbage: a roster of 500 leaves some ten thousand, of which none is."""
 
 _OF_MLFLOW = {
     "MLFLOW_CONFIGURE_LOGGING": "false",  # else it writes log lines of its own, and progress bars among them
@@ -112,7 +116,16 @@ def from_environment() -> FastAPI:
     for name, value in _OF_MLFLOW.items():
         os.environ.setdefault(name, value)
     write_json_lines()
-    return create_app(load_settings())
+    app = create_app(load_settings())
+    _spare_collecting()
+    return app
+
+
+def _spare_collecting() -> None:
+    """Let Python look for garbage in what requests leave, and not again and again in what was there before them."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 @asynccontextmanager

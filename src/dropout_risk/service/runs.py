@@ -1,5 +1,6 @@
 """From a request to a run that is kept: scored within the caller's scope, written down, then answered."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from dropout_risk.service.state import State
 from dropout_risk.store import runs as kept
 from dropout_risk.store.database import UnknownOutcomeError
 from dropout_risk.store.schema import Run
+
+_log = logging.getLogger(__name__)
 
 REPLAYED = {"idempotency-replayed": "true"}
 
@@ -127,7 +130,10 @@ def _keep(state: State, caller: Caller, made: Made, *, replay: tuple[str, kept.A
         kept.keep(state.database, run, made.told, access, replay=replay)
     except UnknownOutcomeError as error:
         raise UnknownOutcomeError(_NOT_KNOWN.format(run=run.id)) from error
-    _count(state, made)
+    try:
+        _count(state, made)
+    except Exception as error:  # a figure that cannot be counted takes from nobody the answer to a run that is kept
+        _log.error("the figures of the run %s cannot be counted (%s)", run.id, type(error).__name__)
 
 
 def _count(state: State, made: Made) -> None:
