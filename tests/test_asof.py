@@ -100,6 +100,14 @@ def test_without_terms_the_reader_is_told():
         Terms.of(build_tables(terms=[{"term": AUTUMN, "start": None, "end": "2020-01-17"}]))
 
 
+def test_terms_are_read_once_for_all_that_have_the_same_ones(county):
+    assert Terms.of(cut(county, DAY)) is Terms.of(county.only("terms")) is Terms.of(county)
+    fewer = county.replace(terms=county["terms"].iloc[:1])
+    assert len(Terms.of(fewer).names) == 1 < len(Terms.of(county).names)
+    with pytest.raises(TableError, match="no usable row"):
+        Terms.of(county.without("terms"))
+
+
 def test_term_ends_are_those_with_students():
     tables = build_tables(enrolments=enrol("x", SPRING) + enrol("y", AUTUMN))
     assert term_ends(tables) == [term_end(AUTUMN), term_end(SPRING)]

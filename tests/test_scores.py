@@ -12,7 +12,16 @@ from dropout_risk.asof import at_risk
 from dropout_risk.county import check_county, newest_day
 from dropout_risk.pipeline import score
 from dropout_risk.schema import Tables
-from dropout_risk.scores import NOT_SCORED, coverage, expiry, gaps_of, reason_columns, refused_rows, why_not_scored
+from dropout_risk.scores import (
+    NOT_SCORED,
+    REFUSED_COLUMNS,
+    coverage,
+    expiry,
+    gaps_of,
+    reason_columns,
+    refused_rows,
+    why_not_scored,
+)
 from dropout_risk.tables import make_tables
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -120,6 +129,14 @@ def test_a_row_that_stands_twice_is_a_cause_of_its_own():
         assert found["rows_in"] == 15
         (repeated,) = [cause for cause in found["causes"] if "repeats" in cause["en"]]
         assert repeated["rows"] == 2 and CHINESE.search(repeated["zh"])
+
+
+def test_who_writes_into_an_empty_list_of_refused_rows_writes_into_no_other_list():
+    only = check_county(build_tables(enrolments=enrol("A1", AUTUMN), students=[{"student_id": "A1"}]))
+    lists = [refused_rows(only, term_end(AUTUMN), scored=pd.Index(["A1"]), lang="zh") for _ in range(2)]
+    assert [list(rows) for rows in lists] == [REFUSED_COLUMNS] * 2 and all(rows.empty for rows in lists)
+    lists[0]["seen_by"] = "somebody"
+    assert "seen_by" not in lists[1]
 
 
 def test_a_row_without_a_student_is_told_by_its_place():

@@ -542,6 +542,15 @@ def test_what_a_whole_table_lacks_is_raised_in_one_go(frames):
     assert len(str(caught.value).splitlines()) >= 2
 
 
+def test_who_writes_into_the_list_of_refused_rows_writes_into_no_other_list():
+    tables = make_tables(clean_frames())
+    first = usable(tables, validate(tables))[1]
+    first["seen_by"] = "somebody"
+    first.loc[0] = ["students", None, 1, "S1", None, None, "x", "x", "nobody"]
+    second = usable(tables, validate(tables))[1]
+    assert second.empty and "seen_by" not in second
+
+
 @pytest.mark.slow
 @settings(deadline=None, max_examples=10)
 @given(st.lists(st.tuples(st.sampled_from(list(TABLES)), st.integers(0, 79), st.integers(0, 9)), max_size=6))

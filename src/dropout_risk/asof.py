@@ -105,7 +105,7 @@ class Terms:
     @classmethod
     def of(cls, tables: Tables) -> "Terms":
         """Read the terms of `tables`."""
-        return tables.derived("terms", lambda: cls._read(tables))
+        return tables.derived_of("terms", "in order", lambda: cls._read(tables))
 
     @classmethod
     def _read(cls, tables: Tables) -> "Terms":
@@ -332,7 +332,11 @@ class OnRoll:
 
     def places_of(self, students: Iterable[str]) -> Int32s:
         """Return the place of each of `students` on the roll, -1 for anybody else."""
-        return places(students, self.ids.tolist())
+        return np.array([self._place.get(student, -1) for student in students], dtype=np.int32)
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {student: place for place, student in enumerate(self.ids.tolist())}
 
 
 def on_roll(tables: Tables, day: pd.Timestamp) -> OnRoll:

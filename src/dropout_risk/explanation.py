@@ -173,16 +173,18 @@ def largest_groups(values: Floats, owner: Places, k: int) -> tuple[Places, Float
     >>> largest_groups(np.array([[1.0, -2.0, 0.5]]), np.array([0, 1, 0]), 2)
     (array([[0, 1]]), array([[ 1.5, -2. ]]))
     """
-    columns = np.ascontiguousarray(values.T)
     shape = owner.max() + 1, len(values)
-    sums, lead = np.empty(shape), np.empty(shape, dtype=np.intp)
-    for group, (total, first) in enumerate(zip(sums, lead, strict=True)):
-        own = np.flatnonzero(owner == group).tolist()
-        total[:], first[:], highest = columns[own[0]], own[0], columns[own[0]]
-        for feature in own[1:]:  # one after the other: how many rows there are must not change the last bit
-            total += columns[feature]
-            first[columns[feature] > highest] = feature
-            highest = np.maximum(highest, columns[feature])
+    sums, highest, lead = np.empty(shape), np.empty(shape), np.empty(shape, dtype=np.intp)
+    begun = set()
+    # One feature after the other: how many rows there are must not change the last bit of a sum.
+    for feature, (group, column) in enumerate(zip(owner.tolist(), np.ascontiguousarray(values.T), strict=True)):
+        if group not in begun:
+            begun.add(group)
+            sums[group], highest[group], lead[group] = column, column, feature
+            continue
+        sums[group] += column
+        lead[group][column > highest[group]] = feature
+        np.maximum(highest[group], column, out=highest[group])
     order = np.argsort(-sums, axis=0, kind="stable")[:k]
     return np.take_along_axis(lead, order, 0).T, np.take_along_axis(sums, order, 0).T
 

@@ -137,7 +137,7 @@ def score(
     order = np.lexsort((read.row, -risk))  # of equal risks in the order of the roll: by id
     gaps = gaps_of(read.X, lang)
     return Scores(
-        frame=_frame(replace(read, row=read.row[order]), bundle, risk[order], rank=np.arange(1, len(risk) + 1)),
+        frame=_frame(read, bundle, risk, order=order, rank=np.arange(1, len(risk) + 1)),
         reasons=[texts[row] for row in order],
         gaps=[gaps[row] for row in order],
         refused=refused,
@@ -156,18 +156,22 @@ def _explained(read: _Read, bundle: Bundle, reasons: int, lang: Lang) -> tuple[n
     return explanation.risk, explanation.reasons(reasons, lang)
 
 
-def _frame(read: _Read, bundle: Bundle, risk: np.ndarray, **others: Any) -> pd.DataFrame:
-    """Return one row per student: who and where, risk and band."""
-    here = read.roll
-    texts = {
-        "student_id": Coded(read.row, here.ids),
-        "school_id": Coded(here.school.codes[read.row], here.school.names),
-        "county_id": Coded(here.county.codes[read.row], here.county.names),
-        "class_id": Coded(here.school_class.codes[read.row], here.school_class.names),
+def _frame(
+    read: _Read, bundle: Bundle, risk: np.ndarray, *, order: npt.NDArray[np.intp] | None = None, **others: Any
+) -> pd.DataFrame:
+    """Return one row per student, in that order: who and where, risk and band."""
+    order = np.arange(len(risk)) if order is None else order
+    here, row, risk = read.roll, read.row[order], risk[order]
+    where = {"school_id": here.school, "county_id": here.county, "class_id": here.school_class}
+    unknown = np.isnan(here.grade[row])
+    columns = {
+        "student_id": read.X.index.take(order),
+        **{name: as_text(Coded(place.codes[row], place.names)) for name, place in where.items()},
+        "grade": pd.arrays.IntegerArray(np.where(unknown, 0, here.grade[row]).astype(np.int64), unknown),
+        "risk": risk,
+        "band": bundle.band_of(risk),
     }
-    students: dict[str, Any] = {name: as_text(own) for name, own in texts.items()}
-    students["grade"] = pd.Series(here.grade[read.row]).astype("Int64")
-    return pd.DataFrame({**students, "risk": risk, "band": bundle.band_of(risk), **others}, copy=False)
+    return pd.DataFrame({**columns, **others}, copy=False)
 
 
 def _with_township(county: County, students: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -62,7 +63,8 @@ class Scores:
     ----------
     frame
         One row per scored student, highest risk first: `student_id`, `school_id`, `county_id`, `class_id`,
-        `grade`, `risk`, `band`, `rank` (within the roster).
+        `grade`, `risk`, `band`, `rank` (the place in this order, each there once: equal risks follow one another in
+        the order of ids, while `score_in_bulk` gives them one rank).
     reasons
         For each row of `frame` its reasons, strongest first.
     gaps
@@ -154,7 +156,12 @@ def refused_rows(
         ("enrolments", *one.place, one.student_id, one.column, one.value, one.why[lang])
         for one in _refusals(county, day, scored, withheld)
     ]
-    return pd.DataFrame(rows, columns=REFUSED_COLUMNS)
+    return pd.DataFrame(rows, columns=REFUSED_COLUMNS) if rows else _nobody_refused().copy(deep=False)
+
+
+@cache
+def _nobody_refused() -> pd.DataFrame:
+    return pd.DataFrame([], columns=REFUSED_COLUMNS)
 
 
 def why_not_scored(

@@ -192,7 +192,7 @@ def usable(tables: Tables, report: Report) -> tuple[Tables, pd.DataFrame]:
     errors = list(report.errors)
     good = tables.with_problems(problem for problem in tables.problems if problem.level == "warning")
     if not errors:
-        return good, _none_refused().copy()
+        return good, _none_refused().copy(deep=False)
     left: dict[str, Bools] = {}
     orphans = errors
     while orphans:
