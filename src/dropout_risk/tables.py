@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
-from itertools import accumulate, islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -714,7 +714,11 @@ def _match(headers: Sequence[str], folded: Sequence[str], table: str) -> dict[st
     for place, header in enumerate(folded):
         for column in ranks.get(header, ()):
             places[column].append(place)
-    found = {column: sorted(at, key=lambda place: ranks[folded[place]][column]) for column, at in places.items() if at}
+    found = {
+        column: at if len(at) == 1 else sorted(at, key=lambda place: ranks[folded[place]][column])
+        for column, at in places.items()
+        if at
+    }
     if table == "grades" and "subject" not in found and (subjects := _subject_places(headers)):
         found.pop("score", None)  # of which subject is not said
         found |= subjects
@@ -757,7 +761,10 @@ def _header_problems(
     notes: Notes,
     file: str | None,
 ) -> list[Problem]:
-    read = {place for found in places.values() for at in found.values() for place in at}
+    found_at = [at for found in places.values() for at in found.values()]
+    read = set(chain.from_iterable(found_at))
+    if len(read) == len(headers) and max(map(len, found_at), default=1) == 1:
+        return []
     strange = {header: folded[place] for place, header in enumerate(headers) if header and place not in read}
     odd = [header for header in headers if header in strange]
     refused = [header for header in odd if any(word in strange[header] for word in _folded(REFUSED_HEADERS))]
@@ -833,10 +840,9 @@ def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: 
         problems += made[name].problems
         for piece, first in placed:
             problems += notes.each("too_many_cells", (piece.overlong + first).tolist())
-    tables = Tables({}, problems=tuple(problems), sources=sources, oracle=oracle)
-    for name, one in made.items():
-        tables = tables.with_frame(name, one.frame, one.known)
-    return tables
+    frames = {name: cache(one.frame) for name, one in made.items()}
+    known = {name: one.known for name, one in made.items()}
+    return Tables(frames, problems=tuple(problems), sources=sources, oracle=oracle, known=known)
 
 
 def _joined(placed: Sequence[tuple[_Piece, int]]) -> tuple[dict[str, Cells], pd.Index]:
