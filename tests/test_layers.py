@@ -22,8 +22,9 @@ LAYERS = [
         "engines",
         "access",
         "profile",
+        "words",
     },
-    {"arrays"},
+    {"arrays", "written"},
     {
         "asof",
         "columns",

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dropout_risk.arrays import NO_DAY
-from dropout_risk.coercion import ENCODED, Cells, Read, as_arrow, cells_of_values, dtype_of, fold, read_cells
+from dropout_risk.coercion import ENCODED, Cells, Read, as_arrow, cells_of_values, dtype_of, read_cells
 from dropout_risk.errors import TableError
 from dropout_risk.schema import MISSED_EXAM, SUBJECT_HEADERS, TABLES
+from dropout_risk.words import fold
 
 LONGEST_LINE = 400
 """Letters of one line: more days than any school year has."""

@@ -37,11 +37,8 @@ from dropout_risk.coercion import (
     as_series,
     cells_of,
     cells_of_values,
-    clean,
     coerce_column,
     coerce_table,
-    fold,
-    to_text,
 )
 from dropout_risk.errors import SettingsError, TableError
 from dropout_risk.registers import days_of_lines, is_subject, marks_of_lines
@@ -56,6 +53,7 @@ from dropout_risk.schema import (
     Table,
     Tables,
 )
+from dropout_risk.words import clean, fold, to_text
 from dropout_risk.workbooks import MAX_CELLS, fault_of_workbook
 
 ROSTER = "roster"
