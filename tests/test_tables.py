@@ -933,7 +933,7 @@ def test_grades_of_which_none_is_known_are_empty():
 
 
 def test_merged_cells_that_lie_upon_each_other_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("dropout_risk.tables.MAX_CELLS", 5)
+    monkeypatch.setattr("dropout_risk.sheets.MAX_CELLS", 5)
     book = openpyxl.Workbook()
     book.active.title = "学生"
     book.active["A1"], book.active["D3"] = "学籍号", "x"

@@ -1,4 +1,4 @@
-"""Values as people write them, read as the schema's types; what cannot be read becomes a problem.
+"""Columns as people write them, read as the schema's types; what cannot be read becomes a problem.
 
 Every distinct value of a column is read once and the result is spread over its rows, so a date that
 stands in a million rows costs one look; columns that already have the schema's type pass through.
