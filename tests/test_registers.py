@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from dropout_risk.errors import TableError
 from dropout_risk.features import build_features
-from dropout_risk.registers import LONGEST_LINE, days_of_lines, is_subject, lines_of_days, lines_of_marks
+from dropout_risk.headers import is_subject
+from dropout_risk.registers import LONGEST_LINE, days_of_lines, lines_of_days, lines_of_marks
 from dropout_risk.schema import MISSED_EXAM, SUBJECT_HEADERS, TABLES, Problem
 from dropout_risk.synthetic import make_county
 from dropout_risk.tables import make_tables, read_tables, tables_from_records

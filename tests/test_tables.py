@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dropout_risk.arrays import days, flags, labels, numbers, texts
-from dropout_risk.coercion import LONGEST_NAME, clean, coerce_column, dtype_of, fold, mask
+from dropout_risk.coercion import coerce_column, dtype_of, mask
 from dropout_risk.errors import InputError, SettingsError, TableError
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES, Column, Tables, empty_frame
 from dropout_risk.synthetic import make_county
@@ -28,6 +28,8 @@ from dropout_risk.tables import (
     tables_from_records,
     write_tables,
 )
+from dropout_risk.words import clean, fold
+from dropout_risk.written import LONGEST_NAME
 
 ATTENDANCE = [["学籍号", "日期", "考勤"], ["001", "2020-09-01", "出勤"], ["002", "2020/9/2", "旷课"]]
 
@@ -931,7 +933,7 @@ def test_grades_of_which_none_is_known_are_empty():
 
 
 def test_merged_cells_that_lie_upon_each_other_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("dropout_risk.tables.MAX_CELLS", 5)
+    monkeypatch.setattr("dropout_risk.sheets.MAX_CELLS", 5)
     book = openpyxl.Workbook()
     book.active.title = "学生"
     book.active["A1"], book.active["D3"] = "学籍号", "x"

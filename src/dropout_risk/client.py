@@ -18,8 +18,9 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
 from dropout_risk.errors import DropoutRiskError, MissingExtraError
+from dropout_risk.headers import is_subject
 from dropout_risk.plain import plain
-from dropout_risk.registers import is_subject, lines_of_days, lines_of_marks
+from dropout_risk.registers import lines_of_days, lines_of_marks
 from dropout_risk.schema import TABLES
 
 if TYPE_CHECKING:

@@ -1,16 +1,14 @@
-"""Values as people write them, read as the schema's types; what cannot be read becomes a problem.
+"""Columns as people write them, read as the schema's types; what cannot be read becomes a problem.
 
 Every distinct value of a column is read once and the result is spread over its rows, so a date that
 stands in a million rows costs one look; columns that already have the schema's type pass through.
 The words of all problems stand here too, in English and Chinese side by side.
 """
 
-import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from functools import cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -24,6 +22,18 @@ from pandas.api.types import is_string_dtype as is_text_dtype
 
 from dropout_risk.arrays import COLUMNS, NO_DAY, ROWS, Coded, as_dates
 from dropout_risk.schema import DTYPES, Column, Kind, Level, Problem, Table, Tables
+from dropout_risk.words import fold, to_text
+from dropout_risk.written import (
+    ENTRY_YEAR,
+    FIRST_DAY,
+    FIRST_YEAR,
+    LAST_DAY,
+    LAST_YEAR,
+    LONGEST_NAME,
+    UnreadableError,
+    are_plain,
+    read_value,
+)
 
 # fmt: off
 MESSAGES: dict[str, tuple[str, str]] = {
@@ -124,9 +134,6 @@ MESSAGES: dict[str, tuple[str, str]] = {
 
 NAMED_ROWS = 5
 """How many rows a grouped warning names."""
-
-LONGEST_NAME = 80
-"""Characters that an id, or what something is called, may have; the store keeps no more."""
 
 _LONG_NUMBER = re.compile(r"(\d{6})(\d{4,})(\d{3}[\dXx])")
 
@@ -239,192 +246,6 @@ def _shown(value: object) -> str:
     if isinstance(value, date) and date.min.year <= value.year <= date.max.year:
         return value.strftime("%Y-%m-%d")
     return to_text(value)
-
-
-# ---------------------------------------------------------------------------------------- text
-
-_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff\ud800-\udfff]")
-_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
-_CLEAN = re.compile("[!-~\u4e00-\u9fff]+(?: [!-~\u4e00-\u9fff]+)*")  # nothing in it has another compatibility form
-_NOT_COMPARED = re.compile(r"[\s_*]+")
-
-
-def clean(text: str) -> str:
-    """Return `text` in Unicode's compatibility form (NFKC), trimmed, on one line.
-
-    Examples
-    --------
-    >>> clean("　２０２０－０９－０１ ")
-    '2020-09-01'
-    """
-    if _CLEAN.fullmatch(text):
-        return text
-    return _BLANKS.sub(" ", unicodedata.normalize("NFKC", _UNSEEN.sub("", text))).strip()
-
-
-def fold(text: str) -> str:
-    """Return `text` as it is compared with headers and with the words of the schema.
-
-    Examples
-    --------
-    >>> fold(" *上下学距离（公里） "), fold("Student ID"), fold("student_id")
-    ('上下学距离(公里)', 'studentid', 'studentid')
-    """
-    return _NOT_COMPARED.sub("", clean(text).casefold())
-
-
-def to_text(value: object) -> str:
-    """Return one cell as text; a whole number loses the ``.0`` that a spreadsheet gives it.
-
-    Examples
-    --------
-    >>> to_text(20110101.0), to_text(True), to_text("007")
-    ('20110101', 'True', '007')
-    """
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return _UNSEEN.sub("", str(value))
-
-
-# ---------------------------------------------------------------------------------------- one value
-
-
-class _UnreadableError(ValueError):
-    """A value that cannot be read; its text is the kind of problem."""
-
-
-_MISSING = {"", "-", "--", "/", "null", "none", "nan", "nat", "<na>", "n/a", "na", "#n/a", "不详", "未知", "空"}
-_YES = {"是", "1", "true", "yes", "y", "t", "有", "√"}
-_NO = {"否", "0", "false", "no", "n", "f", "无", "没有", "非", "×"}
-_BOARDS = {"住校", "寄宿", "住宿", "住校生", "寄宿生", "boarding", "boarder"}
-_BY_DAY = {"走读", "走读生", "day", "daypupil", "daystudent"}
-_NO_DISABILITY = {"非残疾人", "无残疾", "健全"}
-_DISABILITY = re.compile("残疾|视力|听力|言语|肢体|智力|精神|多重")
-_CODE_AND_LABEL = re.compile(r"\w{1,3}[-:.、](.+)")
-_NUMBER = re.compile(
-    r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?"
-)  # one way only to read a digit: else a long text hangs
-_DATE = re.compile(r"(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?(?:[ T]\d{1,2}:\d{2}.*)?")
-_COMPACT_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})")
-_SERIAL_DATE = re.compile(r"([2-6]\d{4})(?:\.\d+)?")
-_DAY_0 = date(1970, 1, 1).toordinal()
-_SERIAL_EPOCH = date(1899, 12, 30)  # day 0 of a spreadsheet, for dates after February 1900
-_NUMERALS = {numeral: number for number, numeral in enumerate("一二三四五六七八九", start=1)}
-_GRADE = re.compile(
-    r"(?P<stage>小学?|初中?|高中?)?(?P<n>[一二三四五六七八九1-9])(?P<grade>年级)?(?P<room>\(\w{1,3}\)班?|\w{1,2}班)?"
-)
-_ENGLISH_GRADE = re.compile(r"(?:grade|year|g)?(\d{1,2})(?:(?:st|nd|rd|th)grade)?")
-_ENTRY_YEAR = re.compile(r"(?P<stage>小|初)?\D{0,2}(?P<year>20\d\d)级.*")
-_PLAIN = re.compile("[0-9A-Za-wyz_\u4e00-\u9fff-]*")  # no kind of text reads it as another
-_FIRST_DAY, _LAST_DAY = (day.toordinal() - _DAY_0 for day in (date(1900, 1, 1), date(2100, 12, 31)))
-_FIRST_YEAR, _LAST_YEAR = date.min.toordinal() - _DAY_0, date.max.toordinal() - _DAY_0
-_MIDDLE_DOT = re.compile(r"(?<=[\u3400-\u9fff])\s*[·•‧・∙⋅●.]\s*(?=[\u3400-\u9fff])")
-
-
-def _read_string(text: str, column: Column) -> object:
-    text = clean(text)
-    if column.name == "name":
-        return _MIDDLE_DOT.sub("·", text) or None
-    if column.role in ("key", "identity"):
-        text = text.lstrip("' ")  # the mark by which spreadsheets keep a number as text
-    if column.role in ("key", "label") and len(text) > LONGEST_NAME:
-        raise _UnreadableError("too_long")
-    return (text.replace("x", "X") if column.name == "id_number" else text) or None
-
-
-def _read_number(text: str, column: Column) -> object:
-    word = clean(text).casefold()  # not folded: "1_0" and "1 0" are no numbers
-    if word in _MISSING:
-        return None
-    if not _NUMBER.fullmatch(word) or not math.isfinite(float(word)):
-        raise _UnreadableError("not_a_number")
-    if column.kind == "integer" and not float(word).is_integer():
-        raise _UnreadableError("not_an_integer")
-    return float(word)
-
-
-def _read_boolean(text: str, column: Column) -> object:
-    word = fold(text)
-    yes = _YES | _BOARDS if column.name == "boarding" else _YES
-    no = _NO | _BY_DAY if column.name == "boarding" else _NO
-    labelled = _CODE_AND_LABEL.fullmatch(word)
-    for candidate in (word, labelled[1] if labelled else word):
-        if candidate in yes or candidate in no:
-            return candidate in yes
-        if column.name == "disability" and candidate in _NO_DISABILITY:
-            return False
-    if column.name == "disability" and _DISABILITY.search(word):
-        return True
-    if word in _MISSING:
-        return None
-    raise _UnreadableError("not_a_boolean")
-
-
-def _read_date(text: str, column: Column) -> object:
-    text = clean(text)
-    written = _DATE.fullmatch(text) or _COMPACT_DATE.fullmatch(text)
-    try:
-        if written:
-            day = date(*(int(part) for part in written.groups()))
-        elif serial := _SERIAL_DATE.fullmatch(text):
-            day = _SERIAL_EPOCH + timedelta(days=int(serial[1]))
-        elif fold(text) in _MISSING:
-            return None
-        else:
-            raise _UnreadableError("not_a_date")
-    except ValueError as error:
-        raise _UnreadableError("not_a_date") from error
-    if not _FIRST_DAY <= (read := day.toordinal() - _DAY_0) <= _LAST_DAY:
-        raise _UnreadableError("not_a_date")
-    return read
-
-
-def _read_category(text: str, column: Column) -> object:
-    word = fold(text)
-    labelled = _CODE_AND_LABEL.fullmatch(word)
-    values = _values_by_spelling(tuple(column.allowed.items()))
-    for candidate in (word, labelled[1] if labelled else word):
-        if candidate in values:
-            return values[candidate]
-    if word in _MISSING:
-        return None
-    raise _UnreadableError("not_allowed")
-
-
-@cache
-def _values_by_spelling(allowed: tuple[tuple[str, tuple[str, ...]], ...]) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for value, spellings in allowed:
-        for spelling in (value, *spellings):
-            values.setdefault(fold(spelling), value)
-    return values
-
-
-def _read_grade(text: str, column: Column) -> object:
-    word = fold(text)
-    if word in _MISSING:
-        return None
-    if english := _ENGLISH_GRADE.fullmatch(word.removesuffix(".0")):
-        return float(english[1])
-    if _ENTRY_YEAR.fullmatch(word):
-        raise _UnreadableError("entry_year")
-    found = _GRADE.fullmatch(word)
-    # "3班" names a class and "12班" too: a bare digit is a grade only beside a stage, 年级 or "(2)班"
-    if not found or not (found["stage"] or found["grade"] or (found["room"] or "").startswith("(")):
-        raise _UnreadableError("not_a_grade")
-    number = _NUMERALS.get(found["n"]) or int(found["n"])
-    years_before = {"初": 6, "高": 9}.get((found["stage"] or " ")[0], 0)
-    return float(number + years_before if number < 6 else number)
-
-
-_READERS: dict[str, Callable[[str, Column], object]] = {
-    "string": _read_string,
-    "integer": _read_number,
-    "number": _read_number,
-    "boolean": _read_boolean,
-    "date": _read_date,
-    "category": _read_category,
-}
 
 
 # ---------------------------------------------------------------------------------------- one column
@@ -650,7 +471,7 @@ def _pass_through(cells: Cells, column: Column) -> Read | None:
 def _pass_days(cells: Typed) -> Read:
     naive = cells if isinstance(cells.dtype, np.dtype) else pd.Series(cells).dt.tz_localize(None).to_numpy()
     days = np.asarray(naive).astype(_DAYS).view(np.int64)
-    beyond = ((days < _FIRST_YEAR) | (days > _LAST_YEAR)) & (days != NO_DAY)
+    beyond = ((days < FIRST_YEAR) | (days > LAST_YEAR)) & (days != NO_DAY)
     if beyond.any():
         return Read(np.where(beyond, NO_DAY, days), {"not_a_date": beyond})
     return Read(days, {})
@@ -663,7 +484,7 @@ def _pass_arrow(cells: pa.Array, column: Column) -> Read | None:
         return _plain_days(cells)
     if column.kind == "string":
         texts = Coded(*_distinct(cells))
-        return Read(texts, {}) if _are_plain(texts.names.tolist()) else None
+        return Read(texts, {}) if are_plain(texts.names.tolist()) else None
     return None
 
 
@@ -673,16 +494,9 @@ def _plain_days(texts: pa.DictionaryArray) -> Read | None:
         days = texts.dictionary.cast(pa.date32()).view(pa.int32()).to_numpy()
     except pa.ArrowInvalid:
         return None
-    if len(days) and not _FIRST_DAY <= days.min() <= days.max() <= _LAST_DAY:
+    if len(days) and not FIRST_DAY <= days.min() <= days.max() <= LAST_DAY:
         return None
     return Read(np.append(days, NO_DAY).take(_codes(texts)), {})
-
-
-def _are_plain(texts: Sequence[str]) -> bool:
-    """Whether no kind of text reads one of these as another: looked at in one go."""
-    return not texts or bool(
-        all(texts) and len(max(texts, key=len)) <= LONGEST_NAME and _PLAIN.fullmatch("".join(texts))
-    )
 
 
 def _flags(cells: pa.BooleanArray) -> NDArray[np.int8]:
@@ -734,14 +548,13 @@ def _distinct(cells: Cells) -> tuple[NDArray[Any], NDArray[np.object_]]:
 
 def _read_distinct(cells: Cells, column: Column) -> Read:
     codes, values = _distinct(cells)
-    read = _read_grade if column.name == "grade" else _READERS[column.kind]
     results: list[Any] = []
     kinds: list[str] = []
     for value in values:
         try:
-            results.append(read(value if isinstance(value, str) else to_text(value), column))
+            results.append(read_value(value if isinstance(value, str) else to_text(value), column))
             kinds.append("")
-        except _UnreadableError as error:
+        except UnreadableError as error:
             results.append(None)
             kinds.append(str(error))
     kind_of = np.array([*kinds, ""])
@@ -896,10 +709,10 @@ def _grades_from_entry_years(cells: Cells, sent: Mapping[str, Cells], rows: pd.I
     """Replace 2019级(2)班 by the grade, where the term and the stage of the school say which it is."""
     if not isinstance(cells, pa.Array) and cells.dtype != object and not is_text_dtype(cells.dtype):
         return cells
-    if "term" not in sent or not any(_ENTRY_YEAR.search(fold(str(value))) for value in _distinct(as_arrow(cells))[1]):
+    if "term" not in sent or not any(ENTRY_YEAR.search(fold(str(value))) for value in _distinct(as_arrow(cells))[1]):
         return cells
     grades = as_series(cells, rows)
-    parts = _texts_of(grades).map(fold, na_action="ignore").astype("str").str.extract(_ENTRY_YEAR)
+    parts = _texts_of(grades).map(fold, na_action="ignore").astype("str").str.extract(ENTRY_YEAR)
     found = parts["year"].notna()
     terms = _texts_of(as_series(sent["term"], rows)[found])
     years = terms.str.extract(r"(20\d\d)")[0].astype("float64") - parts.loc[found, "year"].astype("float64") + 1

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dropout_risk.arrays import NO_DAY
-from dropout_risk.coercion import ENCODED, Cells, Read, as_arrow, cells_of_values, dtype_of, fold, read_cells
+from dropout_risk.coercion import ENCODED, Cells, Read, as_arrow, cells_of_values, dtype_of, read_cells
 from dropout_risk.errors import TableError
-from dropout_risk.schema import MISSED_EXAM, SUBJECT_HEADERS, TABLES
+from dropout_risk.schema import MISSED_EXAM, TABLES
+from dropout_risk.words import fold
 
 LONGEST_LINE = 400
 """Letters of one line: more days than any school year has."""
@@ -264,7 +265,7 @@ class _Marks(NamedTuple):
 def _marks_under(cells: Cells) -> _Marks:
     """Return the marks of a subject, the words that stand for none taken out."""
     missed = np.zeros(len(cells), dtype=bool)
-    if not isinstance(cells, np.ndarray) or cells.dtype == object:
+    if not (isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf"):
         values = _objects(cells)
         words = {place: value for place, value in enumerate(values) if isinstance(value, str)}
         none = {word for word in set(words.values()) if fold(word) in _MISSED}
@@ -274,20 +275,6 @@ def _marks_under(cells: Cells) -> _Marks:
 
 
 _MISSED = frozenset(map(fold, MISSED_EXAM))
-
-
-def is_subject(header: str) -> bool:
-    """Whether the marks of a subject may stand under a header.
-
-    Examples
-    --------
-    >>> is_subject(" 语 文"), is_subject("总分")
-    (True, False)
-    """
-    return fold(header) in _SUBJECTS
-
-
-_SUBJECTS = frozenset(map(fold, SUBJECT_HEADERS))
 
 
 def lines_of_marks(marks: pd.DataFrame) -> pd.DataFrame:

@@ -453,6 +453,8 @@ class Tables(Mapping[str, pd.DataFrame]):
         Which files the rows came from.
     oracle : DataFrame or None
         For synthetic data only: the truth, columns ``student_id, term, risk, leaves``.
+    known : mapping of table name to what is derived from it already, by key
+        See `derived_of`.
 
     Examples
     --------
@@ -469,13 +471,16 @@ class Tables(Mapping[str, pd.DataFrame]):
         problems: tuple[Problem, ...] = (),
         sources: Mapping[str, tuple[Source, ...]] | None = None,
         oracle: pd.DataFrame | None = None,
+        known: Mapping[str, Mapping[object, Any]] | None = None,
     ) -> None:
         self._frames = dict(frames)
         self.problems = tuple(problems)
         self.sources = dict(sources or {})
         self.oracle = oracle
         self._derived: dict[object, Any] = {}
-        self._derived_of: dict[str, dict[object, Any]] = {name: {} for name in self._frames}
+        self._derived_of: dict[str, dict[object, Any]] = {
+            name: dict(known[name]) if known and name in known else {} for name in self._frames
+        }
 
     def __getitem__(self, name: str) -> pd.DataFrame:
         frame = self._frames[name]

@@ -2,32 +2,27 @@
 
 A file is known by its name (`attendance-1.csv`, `每日考勤.xlsx`), a sheet by its title, a wide roster by
 its headers. Every way in ends alike: headers are matched with the schema, then values are coerced.
-The module is long because all formats, in and out, stand together: what is written must read back alike.
+The module is long because the ways in and out stand together: what is written must read back alike.
 """
 
 import contextlib
-import csv
-import io
 import os
 import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cache
-from itertools import accumulate, islice
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, PasswordError, SheetTypeEnum
 
 from dropout_risk.coercion import (
     ENCODED,
@@ -37,26 +32,23 @@ from dropout_risk.coercion import (
     as_series,
     cells_of,
     cells_of_values,
-    clean,
     coerce_column,
     coerce_table,
-    fold,
-    to_text,
 )
 from dropout_risk.errors import SettingsError, TableError
-from dropout_risk.registers import days_of_lines, is_subject, marks_of_lines
-from dropout_risk.schema import (
-    NEVER_READ_HEADERS,
-    REFUSED_HEADERS,
-    REGISTER_HEADERS,
-    SUBJECT_HEADERS,
-    TABLES,
-    Problem,
-    Source,
-    Table,
-    Tables,
+from dropout_risk.headers import (
+    expected_names,
+    fold_header,
+    folded_set,
+    header_problems,
+    headers_of,
+    match,
+    subjects_among,
 )
-from dropout_risk.workbooks import MAX_CELLS, fault_of_workbook
+from dropout_risk.registers import days_of_lines, marks_of_lines
+from dropout_risk.schema import REGISTER_HEADERS, TABLES, Problem, Source, Table, Tables
+from dropout_risk.sheets import HEADER_ROWS, READERS, Sheet, data_files, header_row, headers_in
+from dropout_risk.words import clean, fold, to_text
 
 ROSTER = "roster"
 """What a wide register export (学籍导出), one row a student, is called among the tables."""
@@ -65,8 +57,6 @@ ROSTER_TABLES = ("students", "enrolments", "households")
 """The tables into which a roster is spread."""
 
 _ROSTER_WORDS = ("roster", "名册", "学籍导出")
-_HEADER_ROWS = 20  # titles and notes above the header never take more rows
-_FIRST_SECOND, _LAST_SECOND = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (1000, 3000))
 _TOTAL = re.compile(r"(合计|总计|小计|(grand|sub)?total)[:：]?")
 _CODES_UNDER = {  # under these headers 1 and 2 do not mean yes and no
     "就读方式": {"1": "走读", "2": "住校"},
@@ -74,25 +64,6 @@ _CODES_UNDER = {  # under these headers 1 and 2 do not mean yes and no
     "残疾人类型": dict.fromkeys("1234567", "是"),
 }
 _FORMATS = {"attendance": "parquet", "grades": "parquet"}
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    """Cells as read: text, header among them (CSV, workbook), or typed columns (Parquet, frames)."""
-
-    file: str | None
-    titles: tuple[str, ...]
-    columns: list[Cells]
-    length: int
-    headers: tuple[str, ...] | None = None
-    delimited: bool = False  # CSV: a cell beyond the header tells of a comma in a text
-
-    @classmethod
-    def of_frame(cls, file: str | None, titles: tuple[str, ...], cells: pd.DataFrame, **others: Any) -> "_Sheet":
-        return cls(file, titles, [cells_of(values) for _, values in cells.items()], len(cells), **others)
-
-    def below(self, row: int) -> list[Cells]:
-        return self.columns if row < 0 else [cells[row + 1 :] for cells in self.columns]
 
 
 @dataclass(frozen=True)
@@ -149,9 +120,9 @@ def read_tables(path: str | Path, *, term: str | None = None) -> Tables:
     problems: list[Problem] = []
     failures: list[str] = []
     unknown: list[str] = []
-    for file in _data_files(path):
+    for file in data_files(path):
         try:
-            for sheet in _READERS[file.suffix.lower()](file):
+            for sheet in READERS[file.suffix.lower()](file):
                 name = _identify(sheet, alone=path.is_file())
                 if name is None:
                     unknown.append(str(sheet.file))
@@ -162,11 +133,11 @@ def read_tables(path: str | Path, *, term: str | None = None) -> Tables:
             failures.append(str(error))
     if not pieces and not failures:
         seen = ", ".join(unknown) or "no CSV, Parquet or Excel file"
-        failures.append(f"{path}: no table is recognised (seen: {seen}); name the files {_expected_names()}.")
+        failures.append(f"{path}: no table is recognised (seen: {seen}); name the files {expected_names()}.")
     if failures:
         raise TableError("\n".join(failures))
     problems += [
-        Notes("", Tables({})).whole("unknown_file", level="warning", file=file, names=_expected_names())
+        Notes("", Tables({})).whole("unknown_file", level="warning", file=file, names=expected_names())
         for file in unknown
     ]
     return _assemble(pieces, problems)
@@ -194,13 +165,13 @@ def make_tables(frames: Mapping[str, pd.DataFrame], *, oracle: pd.DataFrame | No
     2020-09-01 terms, row 1, column end: ? is not a date; write it as 2020-09-01.
     """
     sheets = {
-        name: _Sheet.of_frame(None, (name,), frame, headers=tuple(map(str, frame.columns)))
+        name: Sheet.of_frame(None, (name,), frame, headers=tuple(map(str, frame.columns)))
         for name, frame in frames.items()
     }
     return _tables_of_sheets(sheets, oracle=oracle)
 
 
-def _tables_of_sheets(sheets: Mapping[str, _Sheet], *, oracle: pd.DataFrame | None = None) -> Tables:
+def _tables_of_sheets(sheets: Mapping[str, Sheet], *, oracle: pd.DataFrame | None = None) -> Tables:
     unknown = sorted(set(sheets) - {*TABLES, ROSTER})
     if unknown:
         raise TableError(f"There is no table {', '.join(unknown)}; the tables are {', '.join([*TABLES, ROSTER])}.")
@@ -250,7 +221,7 @@ def _fault_of(name: str, rows: object) -> str | None:
     return None
 
 
-def _sheet_of(name: str, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> _Sheet:
+def _sheet_of(name: str, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> Sheet:
     if isinstance(rows, Mapping):
         columns = {clean(str(header)): values for header, values in rows.items()}
         length = max(map(len, columns.values()), default=0)
@@ -258,7 +229,7 @@ def _sheet_of(name: str, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequen
         keys = dict.fromkeys(key for row in rows for key in row)
         columns = {clean(str(key)): [row.get(key) for row in rows] for key in keys}
         length = len(rows)
-    return _Sheet(None, (name,), [cells_of_values(values) for values in columns.values()], length, tuple(columns))
+    return Sheet(None, (name,), [cells_of_values(values) for values in columns.values()], length, tuple(columns))
 
 
 def read_flat(path: str | Path, *, codes: Collection[str] = ()) -> pd.DataFrame:
@@ -285,7 +256,7 @@ def read_flat(path: str | Path, *, codes: Collection[str] = ()) -> pd.DataFrame:
     path = Path(path)
     if path.is_dir():
         raise TableError(f"{path}: this is a folder; a flat table is one file.")
-    sheets = [sheet for file in _data_files(path) for sheet in _READERS[file.suffix.lower()](file)]
+    sheets = [sheet for file in data_files(path) for sheet in READERS[file.suffix.lower()](file)]
     if len(sheets) != 1:
         raise TableError(f"{path}: a flat table has one sheet; keep only that one.")
     cells = pd.DataFrame(dict(enumerate(sheets[0].columns)), index=range(sheets[0].length))
@@ -331,17 +302,6 @@ def _flat_column(values: pd.Series) -> pd.Series:
 # ------------------------------------------------------------------------------------ files and sheets
 
 
-def _data_files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise TableError(f"{path}: there is no such file or folder.")
-    if path.is_dir():
-        files = sorted(path.iterdir(), key=lambda file: file.name)
-        return [file for file in files if file.suffix.lower() in _READERS and file.name[0] not in ".~"]
-    if path.suffix.lower() not in _READERS:
-        raise TableError(f"{path.name}: this kind of file is not read; save it as {', '.join(_READERS)}.")
-    return [path]
-
-
 def is_canonical(folder: str | Path) -> bool:
     """Return whether a folder holds the tables of a county: a file of terms, or a workbook that may hold them.
 
@@ -350,169 +310,11 @@ def is_canonical(folder: str | Path) -> bool:
     >>> is_canonical("data/synthetic"), is_canonical("docs")
     (True, False)
     """
-    files = _data_files(Path(folder))
+    files = data_files(Path(folder))
     return any(_table_named(file.stem) == "terms" or file.suffix.lower() in (".xlsx", ".xls") for file in files)
 
 
-def _read_csv(path: Path) -> list[_Sheet]:
-    text = _decode(path.name, _bytes(path))
-    if not text.strip():
-        raise TableError(f"{path.name}: the file is empty.")
-    delimiter = max(",\t;", key=text[:4096].count)
-
-    def records() -> Iterator[list[str]]:
-        return csv.reader(io.StringIO(text, newline=None), delimiter=delimiter, strict=True)
-
-    try:
-        width = max(1, *map(len, islice(records(), _HEADER_ROWS)))
-        try:
-            cells = pd.read_csv(
-                io.StringIO(text), sep=delimiter, header=None, names=list(range(width)), index_col=False,
-                dtype="str", na_filter=False, skip_blank_lines=False,
-            )  # fmt: skip
-        except pd.errors.ParserError:  # a later row is longer than the first ones
-            rows = list(records())
-            width = max(map(len, rows))
-            cells = pd.DataFrame([row + [""] * (width - len(row)) for row in rows], dtype="str")
-    except csv.Error as error:
-        raise TableError(
-            f"{path.name}: the file is not a proper CSV file ({error}); look for a quotation mark that is "
-            "opened and not closed."
-        ) from error
-    return [_Sheet.of_frame(path.name, (path.stem,), cells, delimited=True)]
-
-
-def _decode(file: str, raw: bytes) -> str:
-    """Decode strictly: as the encoding in which more headers are recognised, UTF-8 first."""
-    utf8_hits, gb_hits = (_header_hits(raw[:65536], encoding) for encoding in ("utf-8-sig", "gb18030"))
-    encodings = ["utf-8-sig", "gb18030"]
-    if gb_hits > utf8_hits:
-        encodings = ["gb18030"]
-    elif utf8_hits > gb_hits or _is_mostly_utf8(raw):
-        encodings = ["utf-8-sig"]
-    bad_byte = 0
-    for encoding in encodings:
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError as error:
-            bad_byte = max(bad_byte, error.start)
-    row = raw.count(b"\n", 0, bad_byte) + 1
-    raise TableError(
-        f"{file}, row {row}: a character is neither UTF-8 nor GB18030, the file is damaged there or is not "
-        "a text file; save it again as CSV UTF-8."
-    )
-
-
-def _header_hits(head: bytes, encoding: str) -> int:
-    words = re.split(r'[,;\t\r\n"]', head.decode(encoding, "replace"))
-    return len({fold(word) for word in islice(words, 2000)} & _headers_of(tuple(TABLES)))
-
-
-def _is_mostly_utf8(raw: bytes) -> bool:
-    text = raw.decode("utf-8-sig", "replace")
-    bad = text.count("\ufffd")
-    return len(text) - len(text.encode("ascii", "ignore")) - bad > bad
-
-
-def _read_parquet(path: Path) -> list[_Sheet]:
-    try:
-        text = [field.name for field in pq.read_schema(path) if pa.types.is_string(field.type)]
-        with pq.ParquetFile(path, read_dictionary=text) as file:
-            data = file.read().replace_schema_metadata(None)
-        data.validate(full=True)  # damaged text would be found only when it is looked at
-        data = pa.table([_single_values(column) for column in data.columns], names=data.column_names)
-        cells = data.to_pandas(date_as_object=False)
-    except (pa.ArrowException, OSError, ValueError, TypeError, OverflowError) as error:
-        raise TableError(f"{path.name}: the Parquet file is damaged or not one; write it again.") from error
-    return [_Sheet.of_frame(path.name, (path.stem,), cells, headers=tuple(data.column_names))]
-
-
-def _single_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column whose cells are single values as other files have them; all else becomes text, to be refused."""
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if pa.types.is_decimal(kind) or pa.types.is_float16(kind):
-        return column.cast(pa.float64())
-    if pa.types.is_temporal(kind):
-        return column if _is_of_these_times(column) else column.cast(pa.string())
-    plain = (
-        pa.types.is_string,
-        pa.types.is_large_string,
-        pa.types.is_integer,
-        pa.types.is_floating,
-        pa.types.is_boolean,
-    )
-    if any(is_plain(kind) for is_plain in plain):
-        return column
-    return pa.chunked_array([[None if value is None else str(value) for value in column.to_pylist()]], pa.string())
-
-
-def _is_of_these_times(column: pa.ChunkedArray) -> bool:
-    """Whether a column holds days, all of them in years that pandas can write."""
-    if not (pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)):
-        return False
-    seconds = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-    bounds = pc.min_max(seconds).as_py()
-    return bounds["min"] is None or _FIRST_SECOND <= bounds["min"] <= bounds["max"] < _LAST_SECOND
-
-
-def _read_workbook(path: Path) -> list[_Sheet]:
-    content = _bytes(path)
-    if fault := fault_of_workbook(content):
-        raise TableError(f"{path.name}: {fault}")
-    try:
-        with CalamineWorkbook.from_filelike(io.BytesIO(content)) as book:
-            titles = [meta.name for meta in book.sheets_metadata if meta.typ == SheetTypeEnum.WorkSheet]
-            grids = {title: _grid(path.name, book.get_sheet_by_name(title)) for title in titles}
-    except PasswordError as error:
-        raise TableError(f"{path.name}: the workbook has a password; save it without one.") from error
-    except (CalamineError, OSError) as error:
-        raise TableError(
-            f"{path.name}: this is not an Excel workbook, or it is damaged (a Word file or a web page under "
-            "another name?); open it and save it as .xlsx."
-        ) from error
-    filled = {title: grid for title, grid in grids.items() if grid.size}
-    if not filled:
-        raise TableError(f"{path.name}: the workbook is empty.")
-    several = len(filled) > 1
-    return [
-        _Sheet.of_frame(f"{path.name} [{title}]" if several else path.name, (title, path.stem), grid)
-        for title, grid in filled.items()
-    ]
-
-
-def _grid(file: str, sheet: CalamineSheet) -> pd.DataFrame:
-    rows = [["" if cell is None else to_text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
-    merged = sheet.merged_cell_ranges or ()
-    down, across = range(len(rows)), range(len(rows[0]) if rows else 0)
-    if (
-        sum(len(down[top : low + 1]) * len(across[left : right + 1]) for (top, left), (low, right) in merged)
-        > MAX_CELLS
-    ):
-        raise TableError(f"{file}: the merged cells of sheet {sheet.name} lie upon each other; save it as CSV.")
-    for (top, left), (bottom, right) in merged:
-        for row in rows[top : bottom + 1]:
-            row[left : right + 1] = rows[top][left : left + 1] * len(row[left : right + 1])
-    return pd.DataFrame(rows, dtype="str")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise TableError(f"{path.name}: the file cannot be opened ({error.strerror}).") from error
-    if not raw.strip():
-        raise TableError(f"{path.name}: the file is empty.")
-    return raw
-
-
-_READERS: dict[str, Callable[[Path], list[_Sheet]]] = {
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-    ".xlsx": _read_workbook,
-    ".xls": _read_workbook,
-}
-
-READ_SUFFIXES = tuple(_READERS)
+READ_SUFFIXES = tuple(READERS)
 """Endings of the files that are read."""
 
 
@@ -529,16 +331,6 @@ def _names_of_tables() -> dict[str, str]:
     return dict(sorted(names.items(), key=lambda item: -len(item[0])))  # attendance_counts before attendance
 
 
-def _expected_names() -> str:
-    return ", ".join(f"{table.name} ({table.zh})" for table in TABLES.values())
-
-
-@cache
-def _headers_of(names: tuple[str, ...]) -> frozenset[str]:
-    headers = [header for name in names for column in TABLES[name].columns for header in column.headers]
-    return frozenset(map(fold, [*headers, *(SUBJECT_HEADERS if "grades" in names else ())]))
-
-
 def _tables_of(name: str) -> tuple[str, ...]:
     return ROSTER_TABLES if name == ROSTER else (name,)
 
@@ -553,12 +345,12 @@ def _table_named(title: str) -> str | None:
     return None
 
 
-def _identify(sheet: _Sheet, *, alone: bool) -> str | None:
+def _identify(sheet: Sheet, *, alone: bool) -> str | None:
     """Return the table that the sheet holds: by its own title, its file's name, or a roster's headers."""
     named = _table_named(sheet.titles[0])
     if named is None and len(sheet.titles) > 1:  # a workbook may hold notes beside its table
         named = _table_named(sheet.titles[1])
-        if named is not None and _header_row(sheet, _tables_of(named)) is None:
+        if named is not None and header_row(sheet, _tables_of(named)) is None:
             return None
     if named is None and _is_mark_sheet(sheet):
         return "grades"
@@ -566,59 +358,45 @@ def _identify(sheet: _Sheet, *, alone: bool) -> str | None:
     return ROSTER if may_be_roster and _is_roster(sheet) else named
 
 
-def _is_roster(sheet: _Sheet) -> bool:
-    row = _header_row(sheet, ROSTER_TABLES)
+def _is_roster(sheet: Sheet) -> bool:
+    row = header_row(sheet, ROSTER_TABLES)
     if row is None:
         return False
-    headers = set(map(fold, _headers(sheet, row)))
+    headers = set(map(fold, headers_in(sheet, row)))
     others = {name: tuple(other for other in ROSTER_TABLES if other != name) for name in ROSTER_TABLES}
-    fitting = [name for name in ROSTER_TABLES if headers & (_headers_of((name,)) - _headers_of(others[name]))]
+    fitting = [name for name in ROSTER_TABLES if headers & (headers_of((name,)) - headers_of(others[name]))]
     return len(fitting) > 1
 
 
-def _is_mark_sheet(sheet: _Sheet) -> bool:
-    row = _header_row(sheet, ("grades",))
+def _is_mark_sheet(sheet: Sheet) -> bool:
+    row = header_row(sheet, ("grades",))
     if row is None:
         return False
-    headers = [clean(header) for header in _headers(sheet, row)]
-    found = _match(headers, list(map(_fold_header, headers)), "grades")
-    return "student_id" in found and len(_subjects(found)) > 1
-
-
-def _headers(sheet: _Sheet, row: int) -> tuple[str, ...]:
-    return sheet.headers if sheet.headers is not None else tuple(str(cells[row]) for cells in sheet.columns)
-
-
-def _header_row(sheet: _Sheet, names: tuple[str, ...]) -> int | None:
-    """Return the position of the row that holds the headers, -1 where they stand apart, None without."""
-    if sheet.headers is not None:
-        return -1
-    known = _headers_of(names)
-    rows = zip(*(cells[:_HEADER_ROWS] for cells in sheet.columns), strict=True)
-    hits = [len({fold(str(cell)) for cell in row} & known) for row in rows]
-    return int(np.argmax(hits)) if max(hits, default=0) >= 2 else None
+    headers = [clean(header) for header in headers_in(sheet, row)]
+    found = match(headers, list(map(fold_header, headers)), "grades")
+    return "student_id" in found and len(subjects_among(found)) > 1
 
 
 # ------------------------------------------------------------------------------------ from sheets to tables
 
 
-def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece], list[Problem]]:
+def _split(sheet: Sheet, name: str, *, term: str | None) -> tuple[list[_Piece], list[Problem]]:
     """Return the rows of each table in `sheet`, columns named as in the schema, values still as read."""
     names = _tables_of(name)
-    row = _header_row(sheet, names)
+    row = header_row(sheet, names)
     if row is None:
         wanted = ", ".join(f"{column.zh} ({column.name})" for column in TABLES[names[0]].columns[:4])
         raise TableError(
-            f"{sheet.file}: no header of the table {name} in the first {_HEADER_ROWS} rows; put headers such "
+            f"{sheet.file}: no header of the table {name} in the first {HEADER_ROWS} rows; put headers such "
             f"as {wanted} above the columns."
         )
-    headers = [clean(header) for header in _headers(sheet, row)]
-    folded = list(map(_fold_header, headers))
-    places = {table: _match(headers, folded, table) for table in names}
+    headers = [clean(header) for header in headers_in(sheet, row)]
+    folded = list(map(fold_header, headers))
+    places = {table: match(headers, folded, table) for table in names}
     columns = sheet.below(row)
     rows: pd.Index = pd.RangeIndex(sheet.length - row - 1)
     notes = Notes(names[0], Tables({}))
-    problems = _header_problems(headers, folded, places, notes=notes, file=sheet.file)
+    problems = header_problems(headers, folded, places, notes=notes, file=sheet.file)
     out = _left_out(columns, len(rows)) if sheet.headers is None else np.zeros(len(rows), dtype=bool)
     place = (sheet.file, row + 2, len(rows), _overlong_rows(sheet, columns, headers=headers, left_out=out))
     if out.any():
@@ -632,9 +410,9 @@ def _split(sheet: _Sheet, name: str, *, term: str | None) -> tuple[list[_Piece],
         for table in named.keys() - {"terms"}:
             if "term" in TABLES[table].names:
                 named[table].setdefault("term", pa.array([term] * len(rows), ENCODED))
-    if name == "attendance" and any(folded[at[0]] in _folded(REGISTER_HEADERS) for at in places[name].values()):
+    if name == "attendance" and any(folded[at[0]] in folded_set(REGISTER_HEADERS) for at in places[name].values()):
         return [_register(_Piece(name, named[name], rows, *place))], problems
-    if name == "grades" and (subjects := _subjects(places[name])):
+    if name == "grades" and (subjects := subjects_among(places[name])):
         return [_mark_sheet(_Piece(name, named[name], rows, *place), subjects)], problems
     if name != ROSTER:
         return [_Piece(name, named[name], rows, *place)], problems
@@ -659,11 +437,6 @@ def _register(lines: _Piece) -> _Piece:
     if "date" not in lines.columns:
         return lines
     return _spread(lines, *days_of_lines(lines.columns, lines.rows))
-
-
-def _subjects(found: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the subjects among the columns of grades that were found."""
-    return tuple(column for column in found if column not in TABLES["grades"].names)
 
 
 def _mark_sheet(lines: _Piece, subjects: tuple[str, ...]) -> _Piece:
@@ -693,7 +466,7 @@ def _columns_and_rows(frame: pd.DataFrame) -> tuple[dict[str, Cells], pd.Index]:
 
 
 def _overlong_rows(
-    sheet: _Sheet, columns: Sequence[Cells], *, headers: Sequence[str], left_out: NDArray[np.bool_]
+    sheet: Sheet, columns: Sequence[Cells], *, headers: Sequence[str], left_out: NDArray[np.bool_]
 ) -> NDArray[np.intp]:
     if not sheet.delimited:
         return np.empty(0, dtype=np.intp)
@@ -702,82 +475,6 @@ def _overlong_rows(
     for cells in columns[width:]:
         overlong |= np.asarray(cells != "", dtype=bool)
     return np.flatnonzero(overlong & ~left_out)
-
-
-def _match(headers: Sequence[str], folded: Sequence[str], table: str) -> dict[str, list[int]]:
-    """Return, for each column found, where its headers stand: the schema's favourite first.
-
-    Where grades have headers that are subjects in place of a column of subjects, these are columns of their own.
-    """
-    places: dict[str, list[int]] = {column: [] for column in TABLES[table].names}
-    ranks = _ranks_of_spellings(table)
-    for place, header in enumerate(folded):
-        for column in ranks.get(header, ()):
-            places[column].append(place)
-    found = {column: sorted(at, key=lambda place: ranks[folded[place]][column]) for column, at in places.items() if at}
-    if table == "grades" and "subject" not in found and (subjects := _subject_places(headers)):
-        found.pop("score", None)  # of which subject is not said
-        found |= subjects
-    return found
-
-
-def _subject_places(headers: Sequence[str]) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = {}
-    for place, header in enumerate(headers):
-        if is_subject(header):
-            places.setdefault(header, []).append(place)
-    return places
-
-
-@cache
-def _ranks_of_spellings(table: str) -> dict[str, dict[str, int]]:
-    """Return for each header the columns that are found under it, and how far it is from the schema's favourite."""
-    ranks: dict[str, dict[str, int]] = {}
-    for column in TABLES[table].columns:
-        for rank, spelling in enumerate(dict.fromkeys(map(fold, column.headers))):
-            ranks.setdefault(spelling, {})[column.name] = rank
-    return ranks
-
-
-def _fold_header(header: str) -> str:
-    return _folded_headers().get(header) or fold(header)
-
-
-@cache
-def _folded_headers() -> dict[str, str]:
-    """Return each header of the schema as it is compared."""
-    return {header: fold(header) for table in TABLES.values() for column in table.columns for header in column.headers}
-
-
-def _header_problems(
-    headers: Sequence[str],
-    folded: Sequence[str],
-    places: Mapping[str, Mapping[str, list[int]]],
-    *,
-    notes: Notes,
-    file: str | None,
-) -> list[Problem]:
-    read = {place for found in places.values() for at in found.values() for place in at}
-    strange = {header: folded[place] for place, header in enumerate(headers) if header and place not in read}
-    odd = [header for header in headers if header in strange]
-    refused = [header for header in odd if any(word in strange[header] for word in _folded(REFUSED_HEADERS))]
-    problems = [notes.whole("refused_column", file=file, column=header) for header in refused]
-    rest = [header for header in odd if header not in refused]
-    never = [header for header in rest if strange[header] in _folded(NEVER_READ_HEADERS)]
-    unknown = [header for header in rest if header not in never]
-    for kind, left in (("never_read", never), ("unknown_column", unknown)):
-        if left:
-            problems.append(notes.whole(kind, level="warning", file=file, headers=", ".join(left), count=len(left)))
-    twice = {column: at for found in places.values() for column, at in found.items() if len(at) > 1}
-    for column, at in twice.items():
-        same = ", ".join(headers[place] for place in at)
-        problems.append(notes.whole("second_header", level="warning", file=file, column=column, headers=same))
-    return problems
-
-
-@cache
-def _folded(words: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(map(fold, words))
 
 
 def _left_out(columns: Sequence[Cells], length: int) -> NDArray[np.bool_]:
@@ -833,10 +530,9 @@ def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: 
         problems += made[name].problems
         for piece, first in placed:
             problems += notes.each("too_many_cells", (piece.overlong + first).tolist())
-    tables = Tables({}, problems=tuple(problems), sources=sources, oracle=oracle)
-    for name, one in made.items():
-        tables = tables.with_frame(name, one.frame, one.known)
-    return tables
+    frames = {name: cache(one.frame) for name, one in made.items()}
+    known = {name: one.known for name, one in made.items()}
+    return Tables(frames, problems=tuple(problems), sources=sources, oracle=oracle, known=known)
 
 
 def _joined(placed: Sequence[tuple[_Piece, int]]) -> tuple[dict[str, Cells], pd.Index]:
@@ -909,7 +605,7 @@ def write_tables(
             _WRITERS[Path(file).suffix](tables[name], TABLES[name], Path(fresh, file))
         folder.mkdir(exist_ok=True)
         for other in map(Path, others):
-            if other.suffix.lower() in _READERS and _table_named(other.stem):
+            if other.suffix.lower() in READERS and _table_named(other.stem):
                 (folder / other).unlink()  # it would be read together with the new files
         for file in files:
             os.replace(Path(fresh, file), folder / file)
