@@ -149,6 +149,15 @@ def test_half_a_letter_in_a_line_is_left_out() -> None:
     assert read["attendance"]["code"].tolist() == ["P", "U"]
 
 
+@pytest.mark.parametrize("sent", [["P", "U"], {"P": "U"}])
+def test_several_values_in_place_of_a_line_are_one_fault_and_no_days(sent: object) -> None:
+    lines = {"student_id": ["a", "b"], "date": ["2020-09-01"] * 2, "codes": [sent, "PU"]}
+    read = tables_from_records({"attendance": lines})
+    assert read["attendance"]["code"].tolist()[1:] == ["P", "U"]
+    (told,) = [problem for problem in read.problems if problem.kind == "not_allowed"]
+    assert (told.level, told.row, told.column) == ("error", 1, "code")
+
+
 def test_too_many_days_are_refused_before_they_are_spread() -> None:
     lines = pd.DataFrame({"date": ["2020-09-01"] * 200_000, "code": ["P" * 400] + ["P"] * 199_999})
     with pytest.raises(TableError, match="more than 20,000,000 days; send fewer students"):

@@ -638,6 +638,14 @@ def cells_of_any_kind(draw: st.DrawFn) -> list[object]:
     return draw(st.lists(st.sampled_from(draw(st.lists(st.sampled_from(CELLS), min_size=1, max_size=3))), max_size=6))
 
 
+@pytest.mark.parametrize("scores", [[88.5, True], [88, True], [True, 88.5]])
+def test_yes_is_no_number_in_json(scores: list[object]) -> None:
+    marks = {"student_id": ["a", "b"], "term": ["t"] * 2, "subject": ["math"] * 2, "exam": ["final"] * 2}
+    read = tables_from_records({"grades": {**marks, "score": scores}})
+    (told,) = [problem for problem in read.problems if problem.kind == "not_a_number"]
+    assert (told.row, told.column, told.value) == (scores.index(True) + 1, "score", "True")
+
+
 @given(cells_of_any_kind(), st.booleans())
 def test_the_arrays_that_reading_hands_on_are_those_found_in_the_frame(cells, as_frame):
     sent = {column.name: cells for column in TABLES["enrolments"].columns}

@@ -332,8 +332,8 @@ def cells_of_values(values: Sequence[Any]) -> Cells:
 
     Examples
     --------
-    >>> cells_of_values([88, 90.5, None]), cells_of_values([88, "absent"])
-    (array([88. , 90.5,  nan]), array([88, 'absent'], dtype=object))
+    >>> cells_of_values([88, 90.5, None]), cells_of_values([90.5, True])
+    (array([88. , 90.5,  nan]), array([90.5, True], dtype=object))
     """
     first = next((value for value in values if value is not None), None)
     if first is None:
@@ -344,7 +344,7 @@ def cells_of_values(values: Sequence[Any]) -> Cells:
         cells = pa.array(values)
         if isinstance(cells, pa.Int64Array):
             cells = cells.cast(pa.float64())  # refuses what a float cannot hold, such as an ID number
-        if isinstance(cells, pa.DoubleArray):
+        if isinstance(cells, pa.DoubleArray) and bool not in set(map(type, values)):  # Arrow takes yes for 1
             return cells.to_numpy(zero_copy_only=False)
         if isinstance(cells, pa.BooleanArray):
             return cells

@@ -89,6 +89,9 @@ def days_of_lines(lines: Mapping[str, Cells], rows: pd.Index) -> tuple[dict[str,
     return days, pd.Index(rows.to_numpy().take(line) * per_line + day), per_line
 
 
+_SEVERAL = r"^[\[{]"
+"""How a list or an object of JSON looks as a text: its letters are no days."""
+
 _ONE_RECORD = "N"
 """Stands for a line that cannot be read, which is one row."""
 
@@ -101,7 +104,8 @@ def _texts(cells: Cells) -> tuple[pa.LargeStringArray, npt.NDArray[np.bool_]]:
         texts = pa.array(values, ENCODED)
     texts = texts.dictionary_decode()
     lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
-    return texts, (lengths > 0) & (lengths <= LONGEST_LINE)
+    several = pc.fill_null(pc.match_substring_regex(texts, _SEVERAL), False).to_numpy(zero_copy_only=False)
+    return texts, (lengths > 0) & (lengths <= LONGEST_LINE) & ~several
 
 
 def _whole(text: str) -> str:
