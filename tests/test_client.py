@@ -67,6 +67,21 @@ def test_one_student_is_opened_only_when_asked(client: Client, tables: Tables) -
     assert client.model()["kind"] == "county"
 
 
+def test_what_was_scored_in_one_language_is_read_in_another(client: Client, tables: Tables) -> None:
+    told = {lang: client.score(dict(tables), as_of=DAY, lang=lang) for lang in ("zh", "en")}
+    name = told["zh"].frame["pseudonym"][0]
+    rows = {lang: one.frame.iloc[0].to_dict() for lang, one in told.items()}
+    assert rows["zh"]["reasons"] != rows["en"]["reasons"]
+    for asked, lang in ((None, "en"), ("zh", "zh"), ("en", "en")):  # the last score was in English
+        entries = client.student(name, lang=asked)["history"][:2]
+        for entry in entries:
+            assert (entry["reasons"], entry["data_gaps"]) == (rows[lang]["reasons"], rows[lang]["data_gaps"])
+    for scored in told.values():
+        for lang, row in rows.items():
+            first = client.targets(str(scored.run_id), 1, lang=lang).frame.iloc[0]
+            assert (first["reasons"], first["data_gaps"]) == (row["reasons"], row["data_gaps"])
+
+
 def test_what_is_refused_says_where_and_what_to_do(client: Client, service: Service) -> None:
     with pytest.raises(ServiceError, match="column reasons") as caught:
         client.score({"terms": pd.DataFrame({"term": ["x"]})}, reasons=99)

@@ -1,5 +1,6 @@
 """Reasons: true of the number that is shown, in both languages, for every feature and for any flat table."""
 
+import json
 import re
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis.extra import numpy as npst
 from dropout_risk.cohort import cohorts
 from dropout_risk.descriptions import FEATURES, GROUPS, MEASURES
 from dropout_risk.errors import InputError, SettingsError
-from dropout_risk.explanation import Explanation, explain, largest_groups
+from dropout_risk.explanation import Explanation, explain, in_language, largest_groups
 from dropout_risk.features import MONOTONE
 from dropout_risk.model import DropoutRiskClassifier
 
@@ -37,6 +38,20 @@ def explained(request, training):
 
 
 # --- the numbers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("said", "lang"), [("zh", "en"), ("en", "zh"), ("en", "en")])
+def test_reasons_that_were_kept_read_in_another_language_as_if_told_in_it(explained, said, lang):
+    _, _, explanation = explained
+    kept, told = (json.loads(json.dumps([[r.to_dict() for r in own] for own in explanation.reasons(9, one)]))
+                  for one in (said, lang))  # fmt: skip
+    assert [in_language(own, lang) for own in kept] == told
+    assert sum(map(len, told)) > len(told)
+
+
+def test_a_reason_about_an_unknown_column_stays_as_it_was_told():
+    kept = {"group": "shoe", "feature": "shoe", "text": "shoe: 38", "contribution": 1.0, "value": 38.0, "median": 37.0}
+    assert in_language([kept], "en") == [kept]
 
 
 @pytest.mark.slow

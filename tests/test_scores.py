@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 from county_builder import AUTUMN, NEXT_AUTUMN, NEXT_SPRING, SPRING, build_tables, enrol, term_end
@@ -10,6 +11,7 @@ from trained_county import junior, trained
 
 from dropout_risk.asof import at_risk
 from dropout_risk.county import check_county, newest_day
+from dropout_risk.descriptions import FEATURES
 from dropout_risk.pipeline import score
 from dropout_risk.schema import Tables
 from dropout_risk.scores import (
@@ -17,6 +19,7 @@ from dropout_risk.scores import (
     REFUSED_COLUMNS,
     coverage,
     expiry,
+    gaps_in_language,
     gaps_of,
     reason_columns,
     refused_rows,
@@ -214,6 +217,13 @@ def test_gaps_are_the_labels_of_what_is_not_recorded():
 
 
 @pytest.mark.slow
+def test_gaps_read_in_another_language_as_if_told_in_it():
+    X = pd.DataFrame(np.nan, index=["a"], columns=list(FEATURES))
+    zh, en = (gaps_of(X, lang)[0] for lang in ("zh", "en"))
+    assert len(set(zh)) == len(set(en)) == len(FEATURES), "no two features have one label"
+    assert (gaps_in_language(zh, "zh", "en"), gaps_in_language(en, "en", "zh")) == (en, zh)
+
+
 def test_reasons_become_columns_and_nobody_loses_any():
     assert reason_columns([]).empty
     assert reason_columns([[], []]).empty

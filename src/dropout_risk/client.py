@@ -223,9 +223,20 @@ class Client:
             told["run_id"], pd.DataFrame(told["students"]), told["considered"], told["expected"], tuple(told["notes"])
         )
 
-    def student(self, name: str, *, open: bool = False) -> dict[str, Any]:
-        """Return the latest score of one student, by pseudonym or id, and those before; `open` shows the id."""
-        return self._ask("GET", f"/students/{name}", params={"open": str(open).lower()})
+    def student(self, name: str, *, open: bool = False, lang: Lang | None = None) -> dict[str, Any]:
+        """Return the latest score of one student, by pseudonym or id, and those before.
+
+        Parameters
+        ----------
+        name
+            Pseudonym or student id.
+        open
+            Whether to show the id, which is written down apart.
+        lang
+            Language of the reasons. None: that of the latest score.
+        """
+        asked = {"open": str(open).lower()} | ({} if lang is None else {"lang": lang})
+        return self._ask("GET", f"/students/{name}", params=asked)
 
     def runs(self) -> Iterator[dict[str, Any]]:
         """Yield the runs that hold a student within the scope of the key, the newest first."""

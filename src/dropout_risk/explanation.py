@@ -297,6 +297,25 @@ class _Wording:
         return Reason(self.group, self.label, self.feature, contribution, value, median, text, self.changeable, measure)
 
 
+def in_language(reasons: Sequence[Mapping[str, Any]], lang: Lang) -> list[dict[str, Any]]:
+    """Return reasons that were kept, each as `Reason.to_dict` gives it, in a language.
+
+    A reason about a column that the package does not know stays as it is.
+
+    Examples
+    --------
+    >>> kept = {"group": "attendance", "feature": "absence_rate", "contribution": 0.5, "value": 0.2, "median": 0.0}
+    >>> [(reason["label"], reason["contribution"]) for lang in LANGS for reason in in_language([kept], lang)]
+    [('出勤', 0.5), ('Attendance', 0.5)]
+    """
+    return [
+        _Wording(name, known, lang).reason(kept["contribution"], kept["value"], kept["median"]).to_dict()
+        if (known := FEATURES.get(name := kept["feature"])) and known.group == kept["group"]
+        else dict(kept)
+        for kept in reasons
+    ]
+
+
 def _wordings(X: pd.DataFrame, lang: Lang) -> list[_Wording]:
     known = known_features(X)
     return [_Wording(str(name), known.get(name), lang) for name in X.columns.tolist()]

@@ -133,6 +133,18 @@ def gaps_of(X: pd.DataFrame, lang: Lang) -> list[list[str]]:
     return by_row([labels[place] for place in column.tolist()], row, len(X))
 
 
+def gaps_in_language(gaps: Sequence[str], said: Lang, lang: Lang) -> list[str]:
+    """Return labels of `gaps_of`, which are in the language `said`, in another; others stay as they are.
+
+    Examples
+    --------
+    >>> gaps_in_language([FEATURES["distance_km"].label("zh"), "?"], "zh", "en")
+    ['Distance to school', '?']
+    """
+    labels = {feature.label(said): feature.label(lang) for feature in FEATURES.values()}
+    return [labels.get(gap, gap) for gap in gaps]
+
+
 def expiry(tables: Tables, day: pd.Timestamp, horizon: int) -> str | None:
     """Return the end of the outcome window, None when the next terms are not in the table yet."""
     terms = Terms.of(tables)

@@ -72,7 +72,7 @@ def student_page(told: Mapping[str, Any], lang: Lang) -> str:
     told
         A `StudentAnswer` as plain values.
     lang
-        Language of the page; the reasons are in the language in which the roster was scored.
+        Language of the page, and of what is told.
     """
     return _template().render(told=told, words=_WORDS[lang], lang="zh-CN" if lang == "zh" else "en")
 

@@ -14,6 +14,7 @@ from dropout_risk.service.pages import student_page
 from dropout_risk.service.schemas import StudentAnswer
 from dropout_risk.service.scoring import DISCLAIMER
 from dropout_risk.service.state import state_of
+from dropout_risk.service.wording import gaps_of, language_of, reasons_of
 from dropout_risk.store import runs
 from dropout_risk.store.schema import Run, Score
 
@@ -38,7 +39,9 @@ def student(
         str, Path(description="The pseudonym of a list, or the student id.", pattern=WRITTEN, max_length=80)
     ],
     open: Annotated[bool, Query(description="Show the student id; asks for a role that may.")] = False,
-    lang: Annotated[Lang, Query(description="Language of the page.")] = "zh",
+    lang: Annotated[
+        Lang | None, Query(description="Language of page and reasons; without it that of the latest score.")
+    ] = None,
 ) -> Response:
     """Return the latest score of a student within your scope, its reasons, and the scores before.
 
@@ -53,6 +56,7 @@ def student(
         raise caller.beyond(state, "student")
     run, score = found[0]
     runs.note(state.database, caller.access(run, students=1, pseudonym=score.pseudonym))
+    lang = lang or language_of(run)
     told = _answer(found, caller, open=open, lang=lang)
     if "text/html" in request.headers.get("accept", ""):
         return HTMLResponse(student_page(told, lang), headers=PAGE_HEADERS)
@@ -61,7 +65,7 @@ def student(
 
 def _answer(found: list[tuple[Run, Score]], caller: Caller, *, open: bool, lang: Lang) -> dict[str, Any]:
     run, score = found[0]
-    history = [_entry(run, score, caller) for run, score in found]
+    history = [_entry(run, score, caller, lang) for run, score in found]
     return {
         "pseudonym": score.pseudonym,
         "student_id": score.student_id if open else None,
@@ -73,7 +77,7 @@ def _answer(found: list[tuple[Run, Score]], caller: Caller, *, open: bool, lang:
     }
 
 
-def _entry(run: Run, score: Score, caller: Caller) -> dict[str, Any]:
+def _entry(run: Run, score: Score, caller: Caller, lang: Lang) -> dict[str, Any]:
     own = run.subject == caller.principal.subject  # in another's run the rank would tell of students beyond the scope
     return {
         "run_id": run.id,
@@ -81,7 +85,9 @@ def _entry(run: Run, score: Score, caller: Caller) -> dict[str, Any]:
         "as_of": run.as_of,
         "expires": run.expires,
         "model_version": run.model_version,
-        **{name: getattr(score, name) for name in ("risk", "band", "reasons")},
+        "risk": score.risk,
+        "band": score.band,
+        "reasons": reasons_of(run, score.reasons, lang),
         "rank": score.rank if own else None,
-        "data_gaps": score.gaps,
+        "data_gaps": gaps_of(run, score.gaps, lang),
     }

@@ -1,5 +1,6 @@
 """Whom to help first with the people there are."""
 
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from dropout_risk.descriptions import Lang
 from dropout_risk.errors import SettingsError
 from dropout_risk.plain import plain
 from dropout_risk.service.bodies import JSON, JsonBody
@@ -18,7 +20,9 @@ from dropout_risk.service.runs import score_and_keep
 from dropout_risk.service.schemas import TargetsAnswer, TargetsRequest
 from dropout_risk.service.scoring import DISCLAIMER, checked, roster_of
 from dropout_risk.service.state import State, state_of
+from dropout_risk.service.wording import gaps_of, reasons_of
 from dropout_risk.store import runs
+from dropout_risk.store.schema import Run
 from dropout_risk.targets import TargetList, target_list
 
 router = APIRouter()
@@ -81,14 +85,14 @@ def _list_run(state: State, caller: Caller, loaded: Loaded, wanted: TargetsReque
     return JSONResponse(_answer(seen.run, chosen, considered=len(scores), wanted=wanted))
 
 
-def _answer(run: Any, chosen: TargetList, *, considered: int, wanted: TargetsRequest) -> dict[str, Any]:
+def _answer(run: Run, chosen: TargetList, *, considered: int, wanted: TargetsRequest) -> dict[str, Any]:
     students = chosen.frame.assign(rank=range(1, len(chosen.frame) + 1))
     told = chosen.to_dict()
     return {
         "run_id": run.id,
         "as_of": run.as_of,
         "expires": run.expires,
-        "students": [plain({name: row[name] for name in (*_COLUMNS, "rank")}) for row in _rows(students)],
+        "students": [_student(run, row, wanted.lang) for row in _rows(students)],
         "considered": considered,
         "expected": {
             "basis": told["basis"],
@@ -98,6 +102,14 @@ def _answer(run: Any, chosen: TargetList, *, considered: int, wanted: TargetsReq
         },
         "notes": [note[wanted.lang] for note in chosen.notes],
         "disclaimer": DISCLAIMER[wanted.lang],
+    }
+
+
+def _student(run: Run, row: Mapping[str, Any], lang: Lang) -> dict[str, Any]:
+    told: dict[str, Any] = plain({name: row[name] for name in (*_COLUMNS, "rank")})
+    return told | {
+        "reasons": reasons_of(run, told["reasons"], lang),
+        "data_gaps": gaps_of(run, told["data_gaps"], lang),
     }
 
 
