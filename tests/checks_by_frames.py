@@ -17,7 +17,7 @@ from dropout_risk.checks import (
     PERFECT_DAYS,
     PERFECT_STUDENTS,
 )
-from dropout_risk.coercion import Notes
+from dropout_risk.notes import Notes
 from dropout_risk.schema import TABLES, Problem, Table, Tables
 
 _ABSENT = ("S", "A", "U")

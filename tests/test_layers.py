@@ -24,7 +24,7 @@ LAYERS = [
         "profile",
         "words",
     },
-    {"arrays", "written"},
+    {"arrays", "written", "notes"},
     {
         "asof",
         "columns",

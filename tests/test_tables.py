@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dropout_risk.arrays import days, flags, labels, numbers, texts
-from dropout_risk.coercion import coerce_column, dtype_of, mask
+from dropout_risk.coercion import coerce_column, dtype_of
 from dropout_risk.errors import InputError, SettingsError, TableError
+from dropout_risk.notes import mask
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES, Column, Tables, empty_frame
 from dropout_risk.synthetic import make_county
 from dropout_risk.tables import (

@@ -14,9 +14,9 @@ from checks_by_frames import problems_of, usable_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dropout_risk.coercion import MESSAGES
 from dropout_risk.errors import TableError
 from dropout_risk.id_numbers import DAMAGED, id_number_fault, judge
+from dropout_risk.notes import MESSAGES
 from dropout_risk.schema import TABLES, Column, Source, Tables
 from dropout_risk.synthetic import make_county
 from dropout_risk.tables import make_tables, read_tables, tables_from_records

@@ -34,8 +34,8 @@ from dropout_risk.arrays import (
     spread,
     texts,
 )
-from dropout_risk.coercion import Notes
 from dropout_risk.id_numbers import DAMAGED, FAULTS, judge, looks_rounded
+from dropout_risk.notes import Notes
 from dropout_risk.schema import TABLES, Column, Problem, Tables
 
 T = TypeVar("T", bound=np.generic)

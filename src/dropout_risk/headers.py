@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import chain
 
-from dropout_risk.coercion import Notes
+from dropout_risk.notes import Notes
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, SUBJECT_HEADERS, TABLES, Problem
 from dropout_risk.words import fold
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dropout_risk.arrays import NO_DAY, days, distinct_days, texts
-from dropout_risk.coercion import Notes
+from dropout_risk.notes import Notes
 from dropout_risk.schema import Problem, Tables
 
 MOST_PAIRS = 100_000_000

@@ -28,7 +28,6 @@ from dropout_risk.coercion import (
     ENCODED,
     Cells,
     Made,
-    Notes,
     as_series,
     cells_of,
     cells_of_values,
@@ -45,6 +44,7 @@ from dropout_risk.headers import (
     match,
     subjects_among,
 )
+from dropout_risk.notes import Notes
 from dropout_risk.registers import days_of_lines, marks_of_lines
 from dropout_risk.schema import REGISTER_HEADERS, TABLES, Problem, Source, Table, Tables
 from dropout_risk.sheets import HEADER_ROWS, READERS, Sheet, data_files, header_row, headers_in

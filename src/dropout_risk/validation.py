@@ -14,8 +14,8 @@ import pandas as pd
 
 from dropout_risk.arrays import columns_of, row_labels, take_rows
 from dropout_risk.checks import CHECKS, Bools, references
-from dropout_risk.coercion import Notes
 from dropout_risk.errors import TableError
+from dropout_risk.notes import Notes
 from dropout_risk.schema import TABLES, Problem, Tables
 from dropout_risk.sizes import too_many_pairs
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from dropout_risk.coercion import mask
 from dropout_risk.descriptions import Lang
 from dropout_risk.model import DropoutRiskClassifier
+from dropout_risk.notes import mask
 from dropout_risk.scores import REFUSED_COLUMNS
 
 _MESSAGES: dict[str, dict[Lang, str]] = {
