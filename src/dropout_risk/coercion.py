@@ -414,7 +414,7 @@ def coerce_table(
 
     Examples
     --------
-    >>> from dropout_risk.schema import TERMS
+    >>> from dropout_risk.schema import TERMS, Tables
     >>> sent = {"term": np.array(["2020-1"]), "start": np.array(["2020年9月1日"]), "end": np.array([44211])}
     >>> made = coerce_table(TERMS, sent, pd.RangeIndex(1), Notes("terms", Tables({})))
     >>> made.frame().astype(str).to_dict("records"), made.problems
