@@ -14,9 +14,10 @@ from hypothesis.extra import numpy as npst
 from dropout_risk.cohort import cohorts
 from dropout_risk.descriptions import FEATURES, GROUPS, MEASURES
 from dropout_risk.errors import InputError, SettingsError
-from dropout_risk.explanation import Explanation, explain, in_language, largest_groups
+from dropout_risk.explanation import Explanation, explain, largest_groups
 from dropout_risk.features import MONOTONE
 from dropout_risk.model import DropoutRiskClassifier
+from dropout_risk.reasons import in_language
 
 LANGS = ("zh", "en")
 

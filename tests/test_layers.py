@@ -24,7 +24,7 @@ LAYERS = [
         "profile",
         "words",
     },
-    {"arrays", "written", "notes"},
+    {"arrays", "written", "notes", "reasons"},
     {
         "asof",
         "columns",

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dropout_risk.explanation import Reason
+from dropout_risk.reasons import Reason, Reasons
 from dropout_risk.scores import REFUSED_COLUMNS, Scores
 from dropout_risk.service import answers
 from dropout_risk.service.answers import write
@@ -31,7 +31,9 @@ students = st.lists(st.tuples(texts, numbers, st.lists(reasons, max_size=2), st.
 def scores_of(rows: list[tuple[str, float, list[Reason], list[str]]]) -> Scores:
     frame = pd.DataFrame({"student_id": [row[0] for row in rows], "risk": [row[1] for row in rows], "rank": 1})
     refused = pd.DataFrame(columns=REFUSED_COLUMNS)
-    return Scores(frame, [row[2] for row in rows], [row[3] for row in rows], refused, len(rows), "2022-07-08", None)
+    return Scores(
+        frame, Reasons.of([row[2] for row in rows]), [row[3] for row in rows], refused, len(rows), "2022-07-08", None
+    )
 
 
 def written(scores: Scores, wanted: answers.Format = "json") -> bytes:
@@ -69,7 +71,7 @@ def test_an_answer_is_json_and_says_what_the_scores_say(rows: Any, piece: int) -
 
 
 def test_a_table_says_the_same_as_the_json() -> None:
-    reason = Reason("a", "A", "a", 0.1 + 0.2, None, None, "=1", True, "help")
+    reason = Reason("a", "A", "a", None, None, "=1", True, "help", 0.1 + 0.2)
     rows = [("S1", 1 / 3, [reason, replace(reason, contribution=1e-17)], ["x", "y"]), ("S2", 0.1, [], [])]
     lines = list(csv.reader(io.StringIO(written(scores_of(rows), "csv").decode("utf-8-sig"))))
     names = [f"{name}_{place}" for place in (1, 2) for name in ("text", "contribution", "changeable", "measure")]

@@ -26,14 +26,14 @@ from stores import KINDS, lost_commits, new_store
 
 from dropout_risk.access import Principal
 from dropout_risk.errors import SettingsError, SignInError, StoreError
-from dropout_risk.explanation import Reason
+from dropout_risk.reasons import Reason, Reasons
 from dropout_risk.scores import REFUSED_COLUMNS, Scores
 from dropout_risk.store import keys, runs
 from dropout_risk.store.audit import Access, lines, verify
 from dropout_risk.store.database import Database, UnknownOutcomeError, back_up
 from dropout_risk.store.keys import Doorkeeper, LockedError
 from dropout_risk.store.migrations import downgrade, newest, prepare, revision_of, upgrade
-from dropout_risk.store.schema import AuditLine, Base, Key, Replay, Run, Score
+from dropout_risk.store.schema import WORDINGS_A_ROW, AuditLine, Base, Key, Replay, Run, Score
 
 SCHOOL = Principal("k-school", "school", ("S1",))
 COUNTY = Principal("k-county", "county", ("C1",))
@@ -88,7 +88,7 @@ def scores(students: dict[str, tuple[str, str]]) -> Scores:
         }
     )
     refused = pd.DataFrame(columns=REFUSED_COLUMNS)
-    return Scores(frame, [[REASON]] * n, [["成绩"]] * n, refused, n, "2022-07-08", "2023-01-13")
+    return Scores(frame, Reasons.of([[REASON]] * n), [["成绩"]] * n, refused, n, "2022-07-08", "2023-01-13")
 
 
 TWO_COUNTIES = {"G1": ("S1", "C1"), "G2": ("S2", "C1"), "G3": ("S3", "C2")}
@@ -199,7 +199,7 @@ def test_a_store_from_before_the_places_of_runs_shows_the_same(kind: str) -> Non
                 "k-auditor": {"r3": 0, "r2": 1, "r1": 6},
             }
             for name in ("G1", named("G1")):
-                assert [run.id for run, _ in history(database, PROVINCE, name)] == ["r2", "r1"]
+                assert [past.run.id for past in history(database, PROVINCE, name)] == ["r2", "r1"]
             with database.reading() as session:
                 context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
                 assert compare_metadata(context, Base.metadata) == []
@@ -207,6 +207,37 @@ def test_a_store_from_before_the_places_of_runs_shows_the_same(kind: str) -> Non
             with database.reading() as session:
                 found = {index["name"] for index in inspect(session.connection()).get_indexes("scores")}
             assert found == {f"ix_scores_{n}" for n in ("county_id", "pseudonym", "school_id", "student_id_run_id")}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_store_from_before_the_wordings_of_runs_tells_the_same_reasons(kind: str) -> None:
+    many = [replace(REASON, value=float(value), contribution=1 / (value + 1)) for value in range(WORDINGS_A_ROW + 9)]
+    said = {
+        "r1": [[REASON, replace(REASON, contribution=0.1 + 0.2)], [], [replace(REASON, value=None, text="“'")]],
+        "r2": [many[:5], many[3:], many[::-1]],
+    }
+    kept_before = {run: [[reason.to_dict() for reason in own] for own in students] for run, students in said.items()}
+    with new_store(kind) as url, closing(Database(url)) as database:
+        prepare(database)
+        for run, students in said.items():
+            given = replace(scores(TWO_COUNTIES), reasons=Reasons.of(students))
+            runs.keep(database, run_of(PROVINCE, run), told(database, given), access(PROVINCE))
+        downgrade(database, "0003")
+        with database.reading() as session:
+            assert not inspect(session.connection()).has_table("wordings")
+            rows = session.execute(text("select run_id, cast(reasons as text) from scores order by run_id, rank")).all()
+        assert [json.loads(row[1]) for row in rows] == [own for students in kept_before.values() for own in students]
+        upgrade(database)
+        for run, students in kept_before.items():
+            assert runs.scores_of(database, PROVINCE, run)["reasons"].tolist() == students
+        with database.reading() as session:
+            context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+            assert compare_metadata(context, Base.metadata) == []
+            count = session.execute(text("select run_id, count(*) from wordings group by run_id order by run_id")).all()
+        assert [tuple(row) for row in count] == [("r1", 1), ("r2", 2)]
+        assert runs.purge(database, "2023-01-14") == 6
+        with database.reading() as session:
+            assert session.scalar(text("select count(*) from wordings")) == 0
 
 
 @pytest.mark.slow
@@ -354,10 +385,10 @@ def test_a_student_is_found_by_id_and_by_pseudonym(database: Database) -> None:
     pseudonym = runs.pseudonyms(database)("G1")
     for name in ("G1", pseudonym):
         found = history(database, SCHOOL, name)
-        assert [run.id for run, _ in found] == ["r2", "r1"]
-        assert [score.student_id for _, score in found] == ["G1", "G1"]
-    (_, score), *_ = history(database, SCHOOL, "G1")
-    assert score.reasons[0]["text"] == "缺勤"
+        assert [past.run.id for past in found] == ["r2", "r1"]
+        assert [past.score.student_id for past in found] == ["G1", "G1"]
+    (_, score, reasons), *_ = history(database, SCHOOL, "G1")
+    assert reasons[0]["text"] == "缺勤"
     assert score.gaps == ["成绩"]
     assert "G1" not in pseudonym
 
@@ -368,7 +399,7 @@ def test_a_name_that_is_another_students_pseudonym_shows_both_and_no_third(sqlit
     same = [students.columns["pseudonym"][0], students.columns["pseudonym"][1], students.columns["pseudonym"][1]]
     students.columns["pseudonym"][:] = same  # as if two digests began alike
     runs.keep(sqlite, run_of(COUNTY, "r1"), students, access(COUNTY))
-    assert {score.student_id for _, score in history(sqlite, COUNTY, pseudonym)} == {"G1", pseudonym}
+    assert {past.score.student_id for past in history(sqlite, COUNTY, pseudonym)} == {"G1", pseudonym}
 
 
 ids = st.sampled_from(["a", "A", "ab", "b", None])
@@ -500,7 +531,7 @@ def test_what_is_kept_is_what_was_told(database: Database) -> None:
     given = scores(TWO_COUNTIES)
     frame = given.frame.assign(grade=pd.array([7, None, 9], dtype="Int64"), school_id=["S1", None, "S2"])
     other = replace(REASON, value="鄂温克\n“一”", median=None, changeable=None)
-    given = replace(given, frame=frame, reasons=[[REASON, other], [], [other]], gaps=[[], ["成绩"], []])
+    given = replace(given, frame=frame, reasons=Reasons.of([[REASON, other], [], [other]]), gaps=[[], ["成绩"], []])
     runs.keep(database, run_of(PROVINCE, "r1"), told(database, given), access(PROVINCE))
     found = runs.scores_of(database, PROVINCE, "r1")
     assert found["grade"].astype(object).where(found["grade"].notna(), None).tolist() == [7, None, 9]
@@ -532,15 +563,17 @@ def test_a_sign_that_a_database_cannot_keep_is_told_and_nothing_is_kept() -> Non
         assert verify(database).lines == 1
 
 
-def test_reasons_are_kept_in_the_very_text_that_is_answered(database: Database) -> None:
-    reasons = [[replace(REASON, contribution=0.1 + 0.2, value=math.nan, text="缺勤\u2028“一”")], [], [REASON]]
+def test_reasons_are_read_as_they_were_answered(database: Database) -> None:
+    odd = replace(REASON, contribution=0.1 + 0.2, value=math.nan, text="缺勤\u2028“一”")
+    many = [replace(REASON, value=float(value), contribution=1 / (value + 1)) for value in range(2 * WORDINGS_A_ROW)]
+    reasons = Reasons.of([[odd, REASON], [], [many[-1], odd, *many]])
     students = told(database, replace(scores(TWO_COUNTIES), reasons=reasons))
     runs.keep(database, run_of(PROVINCE, "r1"), students, access(PROVINCE))
-    with database.reading() as session:
-        rows = session.execute(text("select cast(reasons as text), cast(gaps as text) from scores order by rank")).all()
-    assert [row[0] for row in rows] == students.columns["reasons"]
-    assert [row[1] for row in rows] == students.columns["data_gaps"]
-    assert json.loads(rows[0][0])[0]["value"] is None
+    answered = list(map(json.loads, students.columns["reasons"]))
+    assert runs.scores_of(database, PROVINCE, "r1")["reasons"].tolist() == answered
+    assert [history(database, PROVINCE, f"G{place}")[0].reasons for place in (1, 2, 3)] == answered
+    assert [list(reason) for reason in answered[0]] == [list(REASON.to_dict())] * 2
+    assert (answered[0][0]["value"], answered[0][0]["contribution"]) == (None, 0.1 + 0.2)
 
 
 def test_a_pseudonym_is_the_beginning_of_a_keyed_digest() -> None:

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from dropout_risk.evaluation import evaluate as evaluate
     from dropout_risk.evaluation_summary import evaluation_text as evaluation_text
     from dropout_risk.explanation import Explanation as Explanation
-    from dropout_risk.explanation import Reason as Reason
     from dropout_risk.explanation import explain as explain
     from dropout_risk.features import build_features as build_features
     from dropout_risk.features import rule_scores as rule_scores
@@ -62,6 +61,7 @@ if TYPE_CHECKING:
     from dropout_risk.pipeline import roster_features as roster_features
     from dropout_risk.pipeline import score as score
     from dropout_risk.pipeline import support_list as support_list
+    from dropout_risk.reasons import Reason as Reason
     from dropout_risk.reference import Reference as Reference
     from dropout_risk.reference import build_reference as build_reference
     from dropout_risk.registry import load_model as load_model
@@ -175,7 +175,7 @@ _HOME = {
     "Listing": "pipeline",
     "PRESETS": "labels",
     "RULE_LABELS": "descriptions",
-    "Reason": "explanation",
+    "Reason": "reasons",
     "Reference": "reference",
     "Report": "validation",
     "Tables": "schema",

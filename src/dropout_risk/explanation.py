@@ -3,68 +3,22 @@
 A reason is an association, not a cause, and a reason to help, never a verdict.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from dropout_risk.descriptions import FEATURES, GROUPS, MEASURES, SHOWN, Feature, Lang
+from dropout_risk.descriptions import FEATURES, Feature, Lang
 from dropout_risk.errors import MissingExtraError, SettingsError
 from dropout_risk.model import DropoutRiskClassifier
+from dropout_risk.reasons import Cell, Floats, Places, Reasons, Saying, ends_of
 
 if TYPE_CHECKING:
     import shap
 
-Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.intp]
-Cell = float | str | None
-T = TypeVar("T")
-
 LANGS: tuple[Lang, ...] = ("zh", "en")
-
-
-@dataclass(unsafe_hash=True)  # a frozen one takes ten times as long to make, and a roster has thousands
-class Reason:
-    """One reason for a student's risk.
-
-    Attributes
-    ----------
-    group
-        Key of the group, or the column's own name in a flat table.
-    label
-        Name of the group in the chosen language.
-    feature
-        The feature that contributes most within the group; `text` is about it.
-    contribution
-        Log-odds that the whole group adds to the risk.
-    value, median
-        The student's own value and the comparison (None where missing or not a number).
-    text
-        The sentence.
-    changeable
-        Whether school or county can change it; None for columns that the package does not know.
-    measure
-        The support it points to, empty for unknown columns.
-    """
-
-    group: str
-    label: str
-    feature: str
-    contribution: float
-    value: float | str | None
-    median: float | str | None
-    text: str
-    changeable: bool | None
-    measure: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the reason as plain values for JSON."""
-        return dict(vars(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +48,7 @@ class Explanation:
         """The calibrated risk that the contributions add up to, (n,)."""
         return risk_of(self.values, self.base_value)
 
-    def reasons(self, k: int = 5, lang: Lang = "zh") -> list[list[Reason]]:
+    def reasons(self, k: int = 5, lang: Lang = "zh") -> Reasons:
         """Return up to `k` reasons that raise the risk of each student, the strongest first.
 
         Parameters
@@ -106,7 +60,8 @@ class Explanation:
 
         Returns
         -------
-        List of n lists of Reason.
+        Reasons, (n,)
+            For each student a list of `Reason`.
 
         Raises
         ------
@@ -117,20 +72,16 @@ class Explanation:
             raise SettingsError(f"The number of reasons must be 1 or more, not {k}.")
         if lang not in LANGS:
             raise SettingsError(f"There is no language {lang!r}; choose zh or en.")
-        named = _wordings(self.data, lang)
-        groups = list(dict.fromkeys(wording.group for wording in named))
-        owner = np.array([groups.index(wording.group) for wording in named])
+        known = known_features(self.data)
+        sayings = [Saying(name, known.get(name), lang) for name in self.feature_names]
+        groups = list(dict.fromkeys(saying.group for saying in sayings))
+        owner = np.array([groups.index(saying.group) for saying in sayings])
         lead, totals = largest_groups(self.values, owner, k)
         row, place = np.nonzero(totals > 0)
         column = lead[row, place]
-        told = map(
-            _Wording.reason,
-            [named[feature] for feature in column.tolist()],
-            totals[row, place].tolist(),
-            _cells(self.data, row, column),
-            _cells(self.medians, row, column),
-        )
-        return by_row(list(told), row, len(self.values))
+        values, medians = _cells(self.data, row, column), _cells(self.medians, row, column)
+        ends = ends_of(row, len(self.values))
+        return Reasons.told(sayings, column, values, medians, contribution=totals[row, place], ends=ends)
 
     def to_shap(self, lang: Lang = "en") -> "shap.Explanation":
         """Return a `shap.Explanation` that SHAP's own plots draw (waterfall, beeswarm, bar).
@@ -187,18 +138,6 @@ def largest_groups(values: Floats, owner: Places, k: int) -> tuple[Places, Float
         np.maximum(highest[group], column, out=highest[group])
     order = np.argsort(-sums, axis=0, kind="stable")[:k]
     return np.take_along_axis(lead, order, 0).T, np.take_along_axis(sums, order, 0).T
-
-
-def by_row(items: Sequence[T], row: Places, n_rows: int) -> list[list[T]]:
-    """Return the items of each row; `row` says whose each of them is, in order.
-
-    Examples
-    --------
-    >>> by_row(["a", "b", "c"], np.array([0, 2, 2]), 3)
-    [['a'], [], ['b', 'c']]
-    """
-    ends = np.cumsum(np.bincount(row, minlength=n_rows)).tolist()
-    return [list(items[start:end]) for start, end in pairwise([0, *ends])]
 
 
 def risk_of(values: np.ndarray, base_value: float) -> np.ndarray:
@@ -273,59 +212,11 @@ def comparisons(model: DropoutRiskClassifier, X: pd.DataFrame) -> pd.DataFrame:
     return medians
 
 
-# Reasons in words ------------------------------------------------------------------------------------
-
-
-class _Wording:
-    """How the reasons of one feature read in one language."""
-
-    def __init__(self, name: str, known: Feature | None, lang: Lang) -> None:
-        self.feature = name
-        self.group = known.group if known else name  # an unknown column is a group of its own
-        self.label = GROUPS[known.group][lang] if known else name
-        self.changeable = known.changeable if known else None
-        self.measure = MEASURES[known.measure][lang] if known else ""
-        self.measure_unrecorded = MEASURES["record"][lang] if known else ""
-        self.sentence = partial(_sentence, known, lang) if known else partial(_unknown_sentence, name, lang)
-        self.told: dict[tuple[Cell, Cell], str] = {}
-
-    def reason(self, contribution: float, value: Cell, median: Cell) -> Reason:
-        text = self.told.get((value, median))
-        if text is None:  # of 441 students with 1,336 reasons 336 differ in these two
-            text = self.told[value, median] = self.sentence(value, median)
-        measure = self.measure_unrecorded if value is None else self.measure
-        return Reason(self.group, self.label, self.feature, contribution, value, median, text, self.changeable, measure)
-
-
-def in_language(reasons: Sequence[Mapping[str, Any]], lang: Lang) -> list[dict[str, Any]]:
-    """Return reasons that were kept, each as `Reason.to_dict` gives it, in a language.
-
-    A reason about a column that the package does not know stays as it is.
-
-    Examples
-    --------
-    >>> kept = {"group": "attendance", "feature": "absence_rate", "contribution": 0.5, "value": 0.2, "median": 0.0}
-    >>> [(reason["label"], reason["contribution"]) for lang in LANGS for reason in in_language([kept], lang)]
-    [('出勤', 0.5), ('Attendance', 0.5)]
-    """
-    return [
-        _Wording(name, known, lang).reason(kept["contribution"], kept["value"], kept["median"]).to_dict()
-        if (known := FEATURES.get(name := kept["feature"])) and known.group == kept["group"]
-        else dict(kept)
-        for kept in reasons
-    ]
-
-
-def _wordings(X: pd.DataFrame, lang: Lang) -> list[_Wording]:
-    known = known_features(X)
-    return [_Wording(str(name), known.get(name), lang) for name in X.columns.tolist()]
-
-
 def _cells(frame: pd.DataFrame, row: Places, column: Places) -> list[Cell]:
     """Return single values of a frame, None where one is missing."""
     picked = frame.to_numpy()[row, column]
     if picked.dtype == np.float64:
-        return [None if value != value else value for value in picked.tolist()]
+        return [None if value != value else value for value in (picked + 0.0).tolist()]  # there is one zero
     return [_plain(value) for value in picked]
 
 
@@ -333,23 +224,3 @@ def _plain(value: Any) -> Cell:
     if value is None or pd.isna(value):
         return None
     return value if isinstance(value, str) else float(value)
-
-
-def _sentence(feature: Feature, lang: Lang, value: Cell, median: Cell) -> str:
-    if value is None:
-        return f"没有登记：{feature.zh}" if lang == "zh" else f"not recorded: {feature.en.lower()}"
-    show = SHOWN[feature.show]  # + 0.0: there is one zero
-    template = feature.sentence_zh if lang == "zh" else feature.sentence_en
-    typical = ("未知" if lang == "zh" else "unknown") if median is None else show(float(median) + 0.0, lang)
-    return template.format(value=show(float(value) + 0.0, lang), median=typical)
-
-
-def _unknown_sentence(name: str, lang: Lang, value: Cell, median: Cell) -> str:
-    own, typical = (_short(item) for item in (value, median))
-    if lang == "zh":
-        return f"{name} 没有登记（中位数 {typical}）" if own is None else f"{name}：{own}（中位数 {typical}）"
-    return f"{name} is not recorded (median {typical})" if own is None else f"{name}: {own} (median {typical})"
-
-
-def _short(value: Cell) -> str | None:
-    return f"{value + 0.0:.4g}" if isinstance(value, float) else value

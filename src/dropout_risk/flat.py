@@ -409,14 +409,14 @@ def score_flat(frame: pd.DataFrame, bundle: Bundle, *, reasons: int = 5, lang: L
     X = _as_learned(frame[names], bundle.model)
     explanation = explain(bundle.model, X)
     order = np.argsort(-explanation.risk, kind="stable")
-    texts, gaps = explanation.reasons(reasons, lang), [list(X.columns[row]) for row in X.isna().to_numpy()]
+    gaps = [list(X.columns[row]) for row in X.isna().to_numpy()]
     risk = explanation.risk[order]
     scored = pd.DataFrame(
         {"row": order + 1, "risk": risk, "band": bundle.band_of(risk), "rank": np.arange(1, len(risk) + 1)}
     )
     return Scores(
         frame=scored,
-        reasons=[texts[row] for row in order],
+        reasons=explanation.reasons(reasons, lang).take(order),
         gaps=[gaps[row] for row in order],
         refused=pd.DataFrame(columns=REFUSED_COLUMNS),
         rows_in=len(frame),

@@ -22,9 +22,10 @@ from dropout_risk.churn import Churn, compare_lists
 from dropout_risk.county import County, newest_day
 from dropout_risk.descriptions import Lang
 from dropout_risk.errors import InputError, SettingsError, TableError
-from dropout_risk.explanation import Reason, explain, risk_of
+from dropout_risk.explanation import explain, risk_of
 from dropout_risk.features import build_features, rule_scores
 from dropout_risk.hazards import outlook, rise
+from dropout_risk.reasons import Reasons
 from dropout_risk.reference import Reference
 from dropout_risk.scores import Scores, expiry, gaps_of, reason_columns, refused_rows, why_not_scored
 from dropout_risk.targets import TargetList, target_list
@@ -133,12 +134,12 @@ def score(
     refused = refused_rows(county, day, scored=read.X.index, lang=lang, withheld=short)
     if read.X.empty and refused.empty:
         raise TableError(NOBODY.format(day=day.date()))
-    risk, texts = _explained(read, bundle, reasons, lang)
+    risk, told = _explained(read, bundle, reasons, lang)
     order = np.lexsort((read.row, -risk))  # of equal risks in the order of the roll: by id
     gaps = gaps_of(read.X, lang)
     return Scores(
         frame=_frame(read, bundle, risk, order=order, rank=np.arange(1, len(risk) + 1)),
-        reasons=[texts[row] for row in order],
+        reasons=told.take(order),
         gaps=[gaps[row] for row in order],
         refused=refused,
         rows_in=len(risk) + len(refused),
@@ -148,10 +149,10 @@ def score(
     )
 
 
-def _explained(read: _Read, bundle: Bundle, reasons: int, lang: Lang) -> tuple[np.ndarray, list[list[Reason]]]:
+def _explained(read: _Read, bundle: Bundle, reasons: int, lang: Lang) -> tuple[np.ndarray, Reasons]:
     """Return the risk and the reasons of each student."""
     if read.X.empty:
-        return np.empty(0), []
+        return np.empty(0), Reasons.of([])
     explanation = explain(bundle.model, read.X)
     return explanation.risk, explanation.reasons(reasons, lang)
 

@@ -16,8 +16,8 @@ from dropout_risk.arrays import row_labels, spread, texts
 from dropout_risk.asof import OnRoll, Terms, cut, in_order, on_roll
 from dropout_risk.county import County
 from dropout_risk.descriptions import FEATURES, Lang
-from dropout_risk.explanation import Reason, by_row
 from dropout_risk.plain import records
+from dropout_risk.reasons import Reason, Reasons, divided, ends_of
 from dropout_risk.schema import TABLES, Tables
 
 NOT_SCORED: dict[str, dict[Lang, str]] = {
@@ -80,7 +80,7 @@ class Scores:
     """
 
     frame: pd.DataFrame
-    reasons: list[list[Reason]]
+    reasons: Reasons
     gaps: list[list[str]]
     refused: pd.DataFrame
     rows_in: int
@@ -130,7 +130,7 @@ def gaps_of(X: pd.DataFrame, lang: Lang) -> list[list[str]]:
     """Return for each row of features the labels of those that are not recorded."""
     row, column = np.nonzero(np.isnan(X.to_numpy(np.float64)))
     labels = [FEATURES[name].label(lang) for name in X.columns.tolist()]
-    return by_row([labels[place] for place in column.tolist()], row, len(X))
+    return divided([labels[place] for place in column.tolist()], ends_of(row, len(X)))
 
 
 def gaps_in_language(gaps: Sequence[str], said: Lang, lang: Lang) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from dropout_risk.descriptions import Lang
-from dropout_risk.explanation import Reason
+from dropout_risk.reasons import Reason
 from dropout_risk.schema import REGISTER_HEADERS, SUBJECT_HEADERS, TABLES, Column, Kind, Table
 from dropout_risk.service.described import WRITTEN
 from dropout_risk.tables import ROSTER, ROSTER_TABLES

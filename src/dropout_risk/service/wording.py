@@ -3,7 +3,7 @@
 from typing import Any
 
 from dropout_risk.descriptions import Lang
-from dropout_risk.explanation import in_language
+from dropout_risk.reasons import in_language
 from dropout_risk.scores import gaps_in_language
 from dropout_risk.store.schema import Run
 

@@ -7,19 +7,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import repeat
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 import pandas as pd
-from sqlalchemy import ColumnElement, delete, false, func, insert, or_, select
+from sqlalchemy import ColumnElement, delete, false, func, insert, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from dropout_risk.access import Principal, Reach
 from dropout_risk.plain import columns_of
+from dropout_risk.reasons import Reasons, divided
 from dropout_risk.scores import Scores
 from dropout_risk.store.audit import Access, append
 from dropout_risk.store.database import Database
-from dropout_risk.store.schema import Replay, Run, RunPlace, Score, Secret
+from dropout_risk.store.schema import WORDINGS_A_ROW, Replay, Run, RunPlace, Score, Secret, Wordings
 
 _PSEUDONYM_SECRET = "pseudonyms"
 
@@ -87,12 +90,16 @@ class Told:
     columns
         The scores by column, a value for each student, in the order of an answer; `reasons` and `data_gaps` are
         texts of JSON. There is a `pseudonym`, but for the rows of a flat table, which are nobody's by name.
+    wordings
+        What the reasons say, each once, as texts of JSON.
+    reasons
+        Which of them are each student's.
 
     Examples
     --------
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"student_id": ["S1"], "risk": [0.5]})
-    >>> scores = Scores(frame, [[]], [["grade"]], frame[:0], 1, "2022-07-08", None)
+    >>> scores = Scores(frame, Reasons.of([[]]), [["grade"]], frame[:0], 1, "2022-07-08", None)
     >>> Told.of(scores, lambda student: f"P-{student}").columns["pseudonym"]
     ['P-S1']
     >>> Told.of(scores, None).columns["data_gaps"]
@@ -100,14 +107,33 @@ class Told:
     """
 
     columns: dict[str, list[Any]]
+    wordings: list[str]
+    reasons: Reasons
 
     @classmethod
     def of(cls, scores: Scores, named: Named | None) -> Self:
         """Return what is told of the students of a roster; `named` gives them their pseudonyms."""
         columns = columns_of(scores.frame)
         named_so = {} if named is None else {"pseudonym": [named(student) for student in columns["student_id"]]}
-        told = {"reasons": as_json(scores.reasons), "data_gaps": as_json(scores.gaps)}
-        return cls({**named_so, **columns, **told})
+        wordings = as_json(scores.reasons.wordings)
+        told = {"reasons": _reasons_as_json(wordings, scores.reasons), "data_gaps": as_json(scores.gaps)}
+        return cls({**named_so, **columns, **told}, wordings, scores.reasons)
+
+
+def _reasons_as_json(wordings: Sequence[str], reasons: Reasons) -> list[str]:
+    """Return the reasons of each student as JSON, each as `Reason.to_dict` gives it."""
+    beginnings = [f'{wording[:-1]},"contribution":' for wording in wordings]
+    said = zip(reasons.place.tolist(), _numbers_as_json(reasons.contribution), strict=True)
+    return _as_lists([f"{beginnings[place]}{contribution}}}" for place, contribution in said], reasons)
+
+
+def _as_lists(texts: list[str], reasons: Reasons) -> list[str]:
+    """Return texts of JSON, one for each reason, as a list for each student."""
+    return [f"[{','.join(own)}]" for own in divided(texts, reasons.ends)]
+
+
+def _numbers_as_json(numbers: npt.NDArray[np.float64]) -> list[str]:
+    return orjson.dumps(numbers.tolist()).decode()[1:-1].split(",") if len(numbers) else []
 
 
 def as_json(values: Iterable[Any]) -> list[str]:
@@ -132,7 +158,8 @@ def keep(database: Database, run: Run, told: Told, access: Access, *, replay: tu
         connection.execute(insert(Run), run.values())
         if rows:
             connection.execute(insert(RunPlace), _places(run.id, told))
-            database.add(connection, "scores", ("run_id", *_SCORE, "gaps"), rows)
+            database.add(connection, "wordings", ("run_id", "number", "told"), _wordings(run.id, told.wordings))
+            database.add(connection, "scores", ("run_id", *_SCORE, "reasons", "gaps"), rows)
         if replay is not None:
             key, answer = replay
             given = {
@@ -149,15 +176,28 @@ def keep(database: Database, run: Run, told: Told, access: Access, *, replay: tu
 
 
 _SCORE = (
-    "rank", "student_id", "pseudonym", "school_id", "county_id", "class_id", "grade", "risk", "band", "reasons"
+    "rank", "student_id", "pseudonym", "school_id", "county_id", "class_id", "grade", "risk", "band"
 )  # fmt: skip
 """The columns of a score that are told under the same name."""
 
 
 def _rows(run_id: str, told: Told) -> list[tuple[Any, ...]]:
     """Return the scores as rows to be kept."""
-    columns = [told.columns[name] for name in (*_SCORE, "data_gaps")]
-    return list(zip(repeat(run_id, len(columns[0])), *columns, strict=True))
+    columns = [told.columns[name] for name in _SCORE]
+    runs, reasons = repeat(run_id, len(told.reasons)), _places_as_json(told.reasons)
+    return list(zip(runs, *columns, reasons, told.columns["data_gaps"], strict=True))
+
+
+def _places_as_json(reasons: Reasons) -> list[str]:
+    """Return the reasons of each student as `Score` keeps them."""
+    said = zip(reasons.place.tolist(), _numbers_as_json(reasons.contribution), strict=True)
+    return _as_lists([f"[{place},{contribution}]" for place, contribution in said], reasons)
+
+
+def _wordings(run_id: str, wordings: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return what reasons say as rows to be kept."""
+    rows = (wordings[start : start + WORDINGS_A_ROW] for start in range(0, len(wordings), WORDINGS_A_ROW))
+    return [(run_id, number, f"[{','.join(row)}]") for number, row in enumerate(rows)]
 
 
 def _places(run_id: str, told: Told) -> list[dict[str, Any]]:
@@ -198,6 +238,7 @@ def purge(database: Database, today: str, *, replays_before: datetime | None = N
             session.execute(delete(Replay).where(Replay.at < replays_before))
         count = session.scalar(select(func.count()).select_from(Score).where(Score.run_id.in_(old))) or 0
         session.execute(delete(Score).where(Score.run_id.in_(old)))
+        session.execute(delete(Wordings).where(Wordings.run_id.in_(old)))
         session.execute(delete(RunPlace).where(RunPlace.run_id.in_(old)))
     database.write_through()
     return count
@@ -276,10 +317,19 @@ def scores_of(database: Database, principal: Principal, run_id: str) -> pd.DataF
         rows = session.scalars(
             select(Score).where(Score.run_id == run_id, within(principal.reach)).order_by(Score.rank)
         ).all()
-    return _frame(rows)
+        said = _said(session, rows)
+    return _frame(rows, said)
 
 
-def history(database: Database, principal: Principal, name: str, named: Named) -> list[tuple[Run, Score]]:
+class Past(NamedTuple):
+    """A score that was kept, the run that it is of, and its reasons, each as `Reason.to_dict` gives it."""
+
+    run: Run
+    score: Score
+    reasons: list[dict[str, Any]]
+
+
+def history(database: Database, principal: Principal, name: str, named: Named) -> list[Past]:
     """Return the scores of one student within the principal's reach, the newest run first.
 
     Parameters
@@ -299,14 +349,32 @@ def history(database: Database, principal: Principal, name: str, named: Named) -
             .where(is_meant, within(principal.reach))
             .order_by(Run.at.desc(), Run.id.desc())
         ).all()
-    return [(found, score) for found, score in rows]
+        said = _said(session, [score for _, score in rows])
+    return [Past(found, score, reasons) for (found, score), reasons in zip(rows, said, strict=True)]
 
+
+def _said(session: Session, scores: Sequence[Score]) -> list[list[dict[str, Any]]]:
+    """Return the reasons of scores."""
+    needed = sorted({(score.run_id, place // WORDINGS_A_ROW) for score in scores for place, _ in score.reasons})
+    told: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for start in range(0, len(needed), _AT_A_TIME):
+        rows = tuple_(Wordings.run_id, Wordings.number).in_(needed[start : start + _AT_A_TIME])
+        told |= {(row.run_id, row.number): row.told for row in session.scalars(select(Wordings).where(rows))}
+
+    def reason(run_id: str, place: int, contribution: float) -> dict[str, Any]:
+        row, at = divmod(place, WORDINGS_A_ROW)
+        return {**told[run_id, row][at], "contribution": contribution}
+
+    return [[reason(score.run_id, *one) for one in score.reasons] for score in scores]
+
+
+_AT_A_TIME = 1000
+"""Rows of wordings that one statement asks for: databases take so many values and no more."""
 
 _COLUMNS = ("student_id", "pseudonym", "school_id", "county_id", "class_id", "grade", "risk", "band", "rank")
 
 
-def _frame(rows: Iterable[Score]) -> pd.DataFrame:
-    held: Sequence[Score] = list(rows)
-    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in held] for name in _COLUMNS}
-    columns |= {"reasons": [row.reasons for row in held], "data_gaps": [row.gaps for row in held]}
+def _frame(rows: Sequence[Score], reasons: list[list[dict[str, Any]]]) -> pd.DataFrame:
+    columns: dict[str, list[Any]] = {name: [getattr(row, name) for row in rows] for name in _COLUMNS}
+    columns |= {"reasons": reasons, "data_gaps": [row.gaps for row in rows]}
     return pd.DataFrame(columns)

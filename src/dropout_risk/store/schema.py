@@ -131,6 +131,8 @@ class RunPlace(Base):
 class Score(Base):
     """The score of one student in one run.
 
+    `reasons` is a list of pairs: the place of a wording among those of the run, and the contribution.
+
     All that finds a score begins with its run, so that the scores of a run stand side by side in every index: an
     index by pseudonym alone would have those of a roster on as many pages as it has students, each to be written anew.
     """
@@ -149,6 +151,21 @@ class Score(Base):
     band: Mapped[str] = mapped_column(String(8))
     reasons: Mapped[list[Any]]
     gaps: Mapped[list[Any]]
+
+
+class Wordings(Base):
+    """What the reasons of a run say, each wording once, in the order of their places: many students share one.
+
+    They stand in rows of `WORDINGS_A_ROW`, so that to read one student's does not read those of a whole province.
+    """
+
+    __tablename__ = "wordings"
+    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    told: Mapped[list[Any]]
+
+
+WORDINGS_A_ROW = 256
 
 
 class Replay(Base):

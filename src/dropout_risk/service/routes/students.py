@@ -16,7 +16,7 @@ from dropout_risk.service.scoring import DISCLAIMER
 from dropout_risk.service.state import state_of
 from dropout_risk.service.wording import gaps_of, language_of, reasons_of
 from dropout_risk.store import runs
-from dropout_risk.store.schema import Run, Score
+from dropout_risk.store.runs import Past
 
 router = APIRouter()
 
@@ -54,7 +54,7 @@ def student(
     found = runs.history(state.database, caller.principal, name, state.named)
     if not found:
         raise caller.beyond(state, "student")
-    run, score = found[0]
+    run, score, _ = found[0]
     runs.note(state.database, caller.access(run, students=1, pseudonym=score.pseudonym))
     lang = lang or language_of(run)
     told = _answer(found, caller, open=open, lang=lang)
@@ -63,9 +63,9 @@ def student(
     return JSONResponse(told)
 
 
-def _answer(found: list[tuple[Run, Score]], caller: Caller, *, open: bool, lang: Lang) -> dict[str, Any]:
-    run, score = found[0]
-    history = [_entry(run, score, caller, lang) for run, score in found]
+def _answer(found: list[Past], caller: Caller, *, open: bool, lang: Lang) -> dict[str, Any]:
+    run, score, _ = found[0]
+    history = [_entry(past, caller, lang) for past in found]
     return {
         "pseudonym": score.pseudonym,
         "student_id": score.student_id if open else None,
@@ -77,7 +77,8 @@ def _answer(found: list[tuple[Run, Score]], caller: Caller, *, open: bool, lang:
     }
 
 
-def _entry(run: Run, score: Score, caller: Caller, lang: Lang) -> dict[str, Any]:
+def _entry(past: Past, caller: Caller, lang: Lang) -> dict[str, Any]:
+    run, score, reasons = past
     own = run.subject == caller.principal.subject  # in another's run the rank would tell of students beyond the scope
     return {
         "run_id": run.id,
@@ -87,7 +88,7 @@ def _entry(run: Run, score: Score, caller: Caller, lang: Lang) -> dict[str, Any]
         "model_version": run.model_version,
         "risk": score.risk,
         "band": score.band,
-        "reasons": reasons_of(run, score.reasons, lang),
+        "reasons": reasons_of(run, reasons, lang),
         "rank": score.rank if own else None,
         "data_gaps": gaps_of(run, score.gaps, lang),
     }
