@@ -1,8 +1,9 @@
 """Measure the service under load, beside a bare app on ready-made features and beside MLflow's own server.
 
-Ours takes raw records (a roster with the daily attendance of a term, as a register with one line a student and once
-more as one record a day), checks them, builds the features, scores, explains, keeps the run with its line in the audit,
-and answers with five reasons each. The bare app is what one writes
+Ours takes raw records, checks them, builds the features, scores, explains, keeps the run with its line in the audit,
+and answers with five reasons each. They come twice: as a school exports what it knows (its register of the term with a
+line a student, its mark sheets with a line a student and exam), and as an office keeps them (one record a day and a
+mark, with the day on which each became known); both give the same risks. The bare app is what one writes
 in an hour: FastAPI over `Booster.predict(pred_contrib=True)`, on ready-made features. `mlflow models serve` gives
 predictions only, on the same features. All run the same model, with as many processes each, on loopback, one after the
 other; clients share the cores with them. Rosters of 50,000 come as Parquet files. At the end another model is put in
@@ -41,7 +42,7 @@ LIBRARIES = ("fastapi", "uvicorn", "lightgbm", "numba", "sqlalchemy", "mlflow")
 REPOSITORY = Path(__file__).resolve().parents[1]
 MODEL = REPOSITORY / "models" / "demo"
 BARE_MODEL = "BARE_MODEL"
-OURS, OURS_DAILY = "ours, from raw registers", "ours, from a record a day"
+OURS, OURS_DAILY = "ours, from a school's exports", "ours, from a record a day and mark"
 BARE, MLFLOW = "bare app, on features", "mlflow models serve, prediction only"
 JSON = "application/json"
 PATIENCE = 120.0
@@ -84,11 +85,22 @@ def one_student(tables: Any) -> Any:
     return Tables({**dict(tables.items()), **of, "schools": schools})
 
 
-def as_register(tables: Any) -> Sent:
-    """Return a roster as columns in JSON, its attendance with one line a student, as the client sends it."""
-    from dropout_risk.registers import lines_of_days
+def as_exported(tables: Any) -> Sent:
+    """Return what a school knows on the last day of the term, in the shapes in which it exports it."""
+    from dropout_risk.registers import lines_of_days, lines_of_marks
 
-    return as_columns({**tables, "attendance": lines_of_days(tables["attendance"])}, students=students_in(tables))
+    today = tables["terms"]["end"].max()
+    known = {name: _known_on(today, frame) for name, frame in tables.items()}
+    days = lines_of_days(known["attendance"].assign(recorded_at=known["attendance"]["date"]))
+    sheets = {"attendance": days.drop(columns="recorded_at"), "grades": lines_of_marks(known["grades"])}
+    return as_columns(known | sheets, students=students_in(tables))
+
+
+def _known_on(day: Any, frame: Any) -> Any:
+    """Return what was recorded by a day, and not when: exports do not tell it."""
+    if "recorded_at" not in frame:
+        return frame
+    return frame[~(frame["recorded_at"] > day)].drop(columns="recorded_at")
 
 
 def as_columns(tables: Any, students: int | None = None) -> Sent:
@@ -96,7 +108,8 @@ def as_columns(tables: Any, students: int | None = None) -> Sent:
     from dropout_risk.client import columns_of
 
     told = {name: columns_of(frame) for name, frame in tables.items() if len(frame)}
-    return Sent(students or students_in(tables), json.dumps({"tables": told, "lang": "en"}).encode())
+    body = json.dumps({"tables": told, "lang": "en"}, ensure_ascii=False, separators=(",", ":"))  # as the client does
+    return Sent(students or students_in(tables), body.encode())
 
 
 def as_parquet(tables: Any) -> Sent:
@@ -387,7 +400,7 @@ def measure(
     school = county(500)
     rosters = {"one student": one_student(school), "roster of 500": school}
     sent = {
-        name: {OURS: as_register(tables), OURS_DAILY: as_columns(tables)} | on_features(tables)
+        name: {OURS: as_exported(tables), OURS_DAILY: as_columns(tables)} | on_features(tables)
         for name, tables in rosters.items()
     }
     if options.full:

@@ -82,7 +82,8 @@ def in_sql(reach: Reach, places: list[tuple[str | None, str | None]]) -> list[in
         session.add_all(
             Score(
                 run_id="r",
-                rank=rank,
+                position=position,
+                rank=1,
                 student_id="s",
                 pseudonym="p",
                 school_id=school,
@@ -92,9 +93,9 @@ def in_sql(reach: Reach, places: list[tuple[str | None, str | None]]) -> list[in
                 reasons=[],
                 gaps=[],
             )
-            for rank, (school, county) in enumerate(places)
+            for position, (school, county) in enumerate(places)
         )
-        return list(session.scalars(select(Score.rank).where(within(reach)).order_by(Score.rank)))
+        return list(session.scalars(select(Score.position).where(within(reach)).order_by(Score.position)))
 
 
 def test_a_decision_says_why() -> None:

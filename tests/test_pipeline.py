@@ -58,7 +58,9 @@ def test_scores_lose_no_row_and_survive_saving(
     scores = score(checked, training.bundle, lang="en")
     newest = county["terms"].sort_values("start")["term"].iloc[-1]
     assert scores.rows_in == (county["enrolments"]["term"] == newest).sum() == len(scores.frame) + len(scores.refused)
-    assert scores.frame["rank"].tolist() == list(range(1, len(scores.frame) + 1))
+    risk = scores.frame["risk"].to_numpy()
+    assert (risk[:-1] >= risk[1:]).all()
+    assert scores.frame["rank"].tolist() == [1 + (risk > own).sum() for own in risk]
     assert not set(scores.refused["student_id"]) & set(scores.frame["student_id"])
     assert scores.refused["message"].notna().all()
     saved = save_bundle(training.bundle, tmp_path_factory.mktemp("bundle") / "b")

@@ -50,7 +50,7 @@ from dropout_risk.store import runs as kept
 from dropout_risk.store.audit import verify
 from dropout_risk.store.database import Database
 from dropout_risk.store.migrations import prepare
-from dropout_risk.store.schema import AuditLine, Run, Score
+from dropout_risk.store.schema import AuditLine, Run, Score, Wordings
 from dropout_risk.synthetic import make_county
 
 ROWS = [{"absent": 9.0, "km": 1.5}, {"absent": 0.0, "km": 12.0}]
@@ -552,8 +552,16 @@ def test_what_was_purged_is_nowhere_in_the_file(tmp_path: Path) -> None:
                 Run(id=run_id, at=datetime.now(UTC), as_of="2021-07-01", expires=expires, lang="zh", **told, **counts)
             )
             session.flush()
-            row = {"run_id": run_id, "rank": 1, "student_id": f"STUDENT-{run_id}", "pseudonym": "P", "risk": 0.5}
-            session.add(Score(**row, band="high", reasons=[{"text": f"REASON-{run_id}"}], gaps=[]))
+            row = {
+                "run_id": run_id,
+                "position": 1,
+                "rank": 1,
+                "student_id": f"STUDENT-{run_id}",
+                "pseudonym": "P",
+                "risk": 0.5,
+            }
+            session.add(Score(**row, band="high", reasons=[[0, 0.5]], gaps=[]))
+            session.add(Wordings(run_id=run_id, number=0, told=[{"text": f"REASON-{run_id}"}]))
     with closing(Database(str(database.url))) as service:  # which goes on, and holds its connections
         assert len(kept.runs(service, Principal("auditor", "auditor"))) == 2
         assert kept.purge(database, "2022-07-01") == 1

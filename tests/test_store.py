@@ -240,6 +240,26 @@ def test_a_store_from_before_the_wordings_of_runs_tells_the_same_reasons(kind: s
             assert session.scalar(text("select count(*) from wordings")) == 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_risks_of_a_store_from_before_share_a_rank(kind: str) -> None:
+    risks = {"r1": [0.5, 0.5, 0.25, 0.25, 0.25, 0.1], "r2": [0.1, 0.1], "r3": []}
+    with new_store(kind) as url, closing(Database(url)) as database:
+        prepare(database)
+        for run, own in risks.items():
+            given = scores({f"G{number}": ("S1", "C1") for number in range(len(own))})
+            given = replace(given, frame=given.frame.assign(risk=own))
+            runs.keep(database, run_of(PROVINCE, run), told(database, given), access(PROVINCE))
+        downgrade(database, "0004")
+        with database.reading() as session:
+            assert session.scalars(text("select rank from scores order by run_id, rank")).all() == [*range(1, 7), 1, 2]
+        upgrade(database)
+        found = [runs.scores_of(database, PROVINCE, run)["rank"].tolist() for run in risks]
+        assert found == [[1, 1, 3, 3, 3, 6], [1, 1], []]
+        with database.reading() as session:
+            context = MigrationContext.configure(session.connection(), opts={"compare_type": True})
+            assert compare_metadata(context, Base.metadata) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_processes_that_start_together_make_one_store(kind: str) -> None:
@@ -473,9 +493,9 @@ def test_a_run_is_kept_whole_or_not_at_all(database: Database) -> None:
     keep(database, COUNTY, "r1")
     with pytest.raises(StoreError):
         keep(database, COUNTY, "r1")
-    twice = replace(scores(TWO_COUNTIES), frame=scores(TWO_COUNTIES).frame.assign(rank=1))
+    unfit = replace(scores(TWO_COUNTIES), frame=scores(TWO_COUNTIES).frame.assign(band=[None, "high", "high"]))
     with pytest.raises(StoreError) as caught:
-        runs.keep(database, run_of(COUNTY, "r2"), told(database, twice), access(COUNTY))
+        runs.keep(database, run_of(COUNTY, "r2"), told(database, unfit), access(COUNTY))
     assert "G1" not in str(caught.value)
     assert [seen.run.id for seen in runs.runs(database, COUNTY)] == ["r1"]
     assert verify(database).lines == 1
@@ -492,7 +512,10 @@ def test_what_is_lost_in_the_commit_is_not_said_to_be_lost(carried_out: bool, da
 
 
 def test_a_commit_that_is_refused_leaves_the_connection_as_it_was(sqlite: Database) -> None:
-    orphan = "insert into scores values ('none', 1, 'G1', 'P', null, null, null, null, 0.5, 'high', '[]', '[]')"
+    orphan = (
+        "insert into scores (run_id, position, rank, student_id, pseudonym, risk, band, reasons, gaps) "
+        "values ('none', 1, 1, 'G1', 'P', 0.5, 'high', '[]', '[]')"
+    )
     with pytest.raises(UnknownOutcomeError), sqlite.turn() as connection:
         connection.execute(text("pragma defer_foreign_keys=on"))
         connection.execute(text(orphan))
@@ -515,7 +538,7 @@ def test_a_connection_that_is_killed_before_its_commit_is_told() -> None:
 def test_a_connection_that_is_killed_before_its_scores_are_sent_keeps_nothing() -> None:
     with new_store("postgresql") as url, closing(Database(url)) as database:
         prepare(database)
-        row = ("r1", 1, "G1", "P-1", None, None, None, None, 0.5, "high", "[]", "[]")
+        row = ("r1", 1, 1, "G1", "P-1", None, None, None, None, 0.5, "high", "[]", "[]")
         columns = [column.name for column in Score.__table__.columns]
         with pytest.raises(StoreError, match="does not answer or refuses") as caught, database.turn() as connection:
             process = connection.scalar(text("select pg_backend_pid()"))

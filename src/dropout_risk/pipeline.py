@@ -27,7 +27,7 @@ from dropout_risk.features import build_features, rule_scores
 from dropout_risk.hazards import outlook, rise
 from dropout_risk.reasons import Reasons
 from dropout_risk.reference import Reference
-from dropout_risk.scores import Scores, expiry, gaps_of, reason_columns, refused_rows, why_not_scored
+from dropout_risk.scores import Scores, expiry, gaps_of, ranks, reason_columns, refused_rows, why_not_scored
 from dropout_risk.targets import TargetList, target_list
 
 NOBODY = "No student is at risk on {day}: check the as-of date and the enrolments of its term."
@@ -138,7 +138,7 @@ def score(
     order = np.lexsort((read.row, -risk))  # of equal risks in the order of the roll: by id
     gaps = gaps_of(read.X, lang)
     return Scores(
-        frame=_frame(read, bundle, risk, order=order, rank=np.arange(1, len(risk) + 1)),
+        frame=_frame(read, bundle, risk, order=order, rank=ranks(risk[order])),
         reasons=told.take(order),
         gaps=[gaps[row] for row in order],
         refused=refused,

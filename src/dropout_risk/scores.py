@@ -63,8 +63,8 @@ class Scores:
     ----------
     frame
         One row per scored student, highest risk first: `student_id`, `school_id`, `county_id`, `class_id`,
-        `grade`, `risk`, `band`, `rank` (the place in this order, each there once: equal risks follow one another in
-        the order of ids, while `score_in_bulk` gives them one rank).
+        `grade`, `risk`, `band`, `rank` (1 more than the number of students with a higher risk: equal risks share it,
+        and follow one another in the order of ids).
     reasons
         For each row of `frame` its reasons, strongest first.
     gaps
@@ -113,6 +113,17 @@ class Scores:
             "refused": records(self.refused),
             "notes": list(self.notes),
         }
+
+
+def ranks(risk: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return the rank of each risk, the highest first: 1 more than how many are higher, so that equal ones share it.
+
+    Examples
+    --------
+    >>> ranks(np.array([0.5, 0.25, 0.25, 0.125])).tolist()
+    [1, 2, 2, 4]
+    """
+    return np.searchsorted(-risk, -risk) + 1
 
 
 def reason_columns(reasons: Sequence[Sequence[Reason]]) -> pd.DataFrame:

@@ -142,7 +142,7 @@ class ScoredStudent(_Answer):
     row: int | None = Field(None, description="Position in `rows`, from 1.")
     risk: float = Field(ge=0, le=1, description="Probability of leaving school within the horizon.")
     band: Band
-    rank: int = Field(ge=1, description="Place within this request, 1 is the highest risk.")
+    rank: int = Field(ge=1, description="1 more than how many of this request have a higher risk; equal ones share it.")
     reasons: list[Reason] = Field(description="What raises this risk, strongest first; contributions in log-odds.")
     data_gaps: list[str] = Field(description="Facts that are not recorded; they are no zeros.")
 

@@ -159,7 +159,7 @@ def keep(database: Database, run: Run, told: Told, access: Access, *, replay: tu
         if rows:
             connection.execute(insert(RunPlace), _places(run.id, told))
             database.add(connection, "wordings", ("run_id", "number", "told"), _wordings(run.id, told.wordings))
-            database.add(connection, "scores", ("run_id", *_SCORE, "reasons", "gaps"), rows)
+            database.add(connection, "scores", ("run_id", "position", *_SCORE, "reasons", "gaps"), rows)
         if replay is not None:
             key, answer = replay
             given = {
@@ -184,8 +184,9 @@ _SCORE = (
 def _rows(run_id: str, told: Told) -> list[tuple[Any, ...]]:
     """Return the scores as rows to be kept."""
     columns = [told.columns[name] for name in _SCORE]
-    runs, reasons = repeat(run_id, len(told.reasons)), _places_as_json(told.reasons)
-    return list(zip(runs, *columns, reasons, told.columns["data_gaps"], strict=True))
+    reasons, gaps = _places_as_json(told.reasons), told.columns["data_gaps"]
+    positions = range(1, len(reasons) + 1)
+    return list(zip(repeat(run_id, len(reasons)), positions, *columns, reasons, gaps, strict=True))
 
 
 def _places_as_json(reasons: Reasons) -> list[str]:
@@ -315,7 +316,7 @@ def scores_of(database: Database, principal: Principal, run_id: str) -> pd.DataF
     """Return the scores of a run within the principal's reach, highest risk first."""
     with database.reading() as session:
         rows = session.scalars(
-            select(Score).where(Score.run_id == run_id, within(principal.reach)).order_by(Score.rank)
+            select(Score).where(Score.run_id == run_id, within(principal.reach)).order_by(Score.position)
         ).all()
         said = _said(session, rows)
     return _frame(rows, said)

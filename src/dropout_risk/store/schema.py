@@ -140,7 +140,9 @@ class Score(Base):
     __tablename__ = "scores"
     __table_args__ = (Index("ix_scores_run_id_pseudonym", "run_id", "pseudonym"),)
     run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
-    rank: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """Place in the run, highest risk first: each there once."""
+    rank: Mapped[int]
     student_id: Mapped[str] = mapped_column(String(80))
     pseudonym: Mapped[str] = mapped_column(String(20))
     school_id: Mapped[str | None] = mapped_column(String(80))

@@ -2,11 +2,13 @@
 
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from dropout_risk.plain import columns_of
+from dropout_risk.scores import ranks
 from dropout_risk.service.answers import MEDIA_TYPES, format_of, write
 from dropout_risk.service.callers import Caller, allowed
 from dropout_risk.service.described import WRITTEN, links, problems
@@ -87,7 +89,7 @@ def export_scores(request: Request, caller: Annotated[Caller, allowed("list")], 
         raise caller.beyond(state, "run")
     runs.note(state.database, caller.access(seen.run, students=len(scores)))
     shown = scores.drop(columns=["student_id", *_IN_JSON])
-    shown["rank"] = range(1, len(scores) + 1)  # that in the run would tell how many others there are
+    shown["rank"] = ranks(scores["risk"].to_numpy(np.float64))  # that in the run would tell how many others there are
     told: dict[str, Any] = {
         "run_id": run_id,
         "as_of": seen.run.as_of,
