@@ -80,6 +80,8 @@ def test_what_was_scored_in_one_language_is_read_in_another(client: Client, tabl
         for lang, row in rows.items():
             first = client.targets(str(scored.run_id), 1, lang=lang).frame.iloc[0]
             assert (first["reasons"], first["data_gaps"]) == (row["reasons"], row["data_gaps"])
+            first = client.scores_of(str(scored.run_id), lang=lang).iloc[0]
+            assert (first["reasons"], first["data_gaps"]) == (row["reasons"], row["data_gaps"])
 
 
 def test_what_is_refused_says_where_and_what_to_do(client: Client, service: Service) -> None:

@@ -248,9 +248,18 @@ class Client:
             if before is None:
                 return
 
-    def scores_of(self, run_id: str) -> pd.DataFrame:
-        """Return the scores of a run within the scope of the key, by pseudonym."""
-        return pd.DataFrame(self._ask("GET", f"/runs/{run_id}/scores")["students"])
+    def scores_of(self, run_id: str, *, lang: Lang | None = None) -> pd.DataFrame:
+        """Return the scores of a run within the scope of the key, by pseudonym.
+
+        Parameters
+        ----------
+        run_id
+            Of a run that was kept.
+        lang
+            Language of the reasons. None: that in which the roster was scored.
+        """
+        asked = {} if lang is None else {"lang": lang}
+        return pd.DataFrame(self._ask("GET", f"/runs/{run_id}/scores", params=asked)["students"])
 
     def model(self) -> dict[str, Any]:
         """Return what the service scores with: version, features, how it was judged, its card."""

@@ -5,7 +5,7 @@ A reason is an association, not a cause, and a reason to help, never a verdict.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any, Self, TypeVar, overload
 
@@ -217,11 +217,16 @@ def in_language(reasons: Sequence[Mapping[str, Any]], lang: Lang) -> list[dict[s
     [('出勤', 0.5), ('Attendance', 0.5)]
     """
     return [
-        Saying(name, known, lang).wording(kept["value"], kept["median"]).adding(kept["contribution"]).to_dict()
-        if (known := FEATURES.get(name := kept["feature"])) and known.group == kept["group"]
+        _saying(name, lang).wording(kept["value"], kept["median"]).adding(kept["contribution"]).to_dict()
+        if (name := kept["feature"]) in FEATURES and FEATURES[name].group == kept["group"]
         else dict(kept)
         for kept in reasons
     ]
+
+
+@cache
+def _saying(name: str, lang: Lang) -> Saying:
+    return Saying(name, FEATURES[name], lang)
 
 
 def _sentence(feature: Feature, lang: Lang, value: Cell, median: Cell) -> str:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from dropout_risk.descriptions import Lang
 from dropout_risk.plain import columns_of
 from dropout_risk.scores import ranks
 from dropout_risk.service.answers import MEDIA_TYPES, format_of, write
@@ -15,6 +16,7 @@ from dropout_risk.service.described import WRITTEN, links, problems
 from dropout_risk.service.schemas import RunAnswer, RunsAnswer
 from dropout_risk.service.scoring import DISCLAIMER
 from dropout_risk.service.state import state_of
+from dropout_risk.service.wording import gaps_of, language_of, reasons_of
 from dropout_risk.store import runs
 from dropout_risk.store.runs import Seen
 
@@ -22,7 +24,6 @@ router = APIRouter()
 
 RunId = Annotated[str, Path(description="Id of a run.", pattern=WRITTEN, max_length=64)]
 
-_IN_JSON = ["reasons", "data_gaps"]
 _LINKS: dict[str, Any] = links(show_run="/runs/0/run_id", export_scores="/runs/0/run_id")
 
 
@@ -79,7 +80,14 @@ def show_run(request: Request, caller: Annotated[Caller, allowed("read_runs")], 
         **problems(401, 403, 404, 406, 422, 429, 500, 503),
     },
 )
-def export_scores(request: Request, caller: Annotated[Caller, allowed("list")], run_id: RunId) -> Response:
+def export_scores(
+    request: Request,
+    caller: Annotated[Caller, allowed("list")],
+    run_id: RunId,
+    lang: Annotated[
+        Lang | None, Query(description="Language of the reasons; without it that in which the roster was scored.")
+    ] = None,
+) -> Response:
     """Return the scores of a run within your scope, by pseudonym, as JSON, CSV or a workbook (`Accept`)."""
     state = state_of(request)
     wanted = format_of(request.headers.get("accept"))
@@ -88,15 +96,20 @@ def export_scores(request: Request, caller: Annotated[Caller, allowed("list")], 
     if seen is None:
         raise caller.beyond(state, "run")
     runs.note(state.database, caller.access(seen.run, students=len(scores)))
-    shown = scores.drop(columns=["student_id", *_IN_JSON])
+    shown = scores.drop(columns=["student_id", "reasons", "data_gaps"])
     shown["rank"] = ranks(scores["risk"].to_numpy(np.float64))  # that in the run would tell how many others there are
+    lang = lang or language_of(seen.run)
+    said = {
+        "reasons": [reasons_of(seen.run, reasons, lang) for reasons in scores["reasons"]],
+        "data_gaps": [gaps_of(seen.run, gaps, lang) for gaps in scores["data_gaps"]],
+    }
     told: dict[str, Any] = {
         "run_id": run_id,
         "as_of": seen.run.as_of,
         "expires": seen.run.expires,
-        "students": columns_of(shown) | {name: runs.as_json(scores[name]) for name in _IN_JSON},
+        "students": columns_of(shown) | {name: runs.as_json(values) for name, values in said.items()},
         "refused": [],
-        "disclaimer": DISCLAIMER["zh" if seen.run.lang == "zh" else "en"],
+        "disclaimer": DISCLAIMER[lang],
     }
     named = {} if wanted == "json" else {"content-disposition": f'attachment; filename="scores.{wanted}"'}
     return StreamingResponse(write(told, wanted), media_type=MEDIA_TYPES[wanted], headers=named)
