@@ -233,6 +233,19 @@ def test_the_tables_of_a_county_give_the_same() -> None:
     pd.testing.assert_frame_equal(streamed, usual, check_exact=True, check_names=False, check_index_type=False)
 
 
+def test_records_of_tables_and_of_streams_run_the_same_machine_code() -> None:
+    from dropout_risk.attendance.kernel import scatter
+    from dropout_risk.precompile import compile_attendance
+
+    compile_attendance()
+    county = make_county(60, terms=2, seed=1)
+    term = county["terms"].sort_values("start").iloc[-1]
+    known = cut(county, term["end"])
+    matrix = attendance_matrix(known, at_risk(known, term["end"]), start=term["start"], end=term["end"])
+    assert matrix.codes.any()
+    assert len(scatter.signatures) <= 2  # cells of one byte, and of two; whatever ran before
+
+
 def test_what_is_recorded_later_is_never_seen() -> None:
     days = pd.date_range("2020-09-01", periods=4)
     records = pd.DataFrame({"student_id": "a", "date": days, "code": "P", "recorded_at": days})

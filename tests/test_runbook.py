@@ -204,6 +204,29 @@ def test_the_composition_starts_with_chosen_passwords_only_and_opens_no_door_to_
     assert (SERVE / service["build"]["context"] / service["build"]["dockerfile"]).samefile(SERVE / "Dockerfile")
 
 
+def test_what_the_composition_lays_over_the_image_can_be_written_under_every_engine() -> None:
+    image = (SERVE / "Dockerfile").read_text("utf-8")
+    composition = yaml.safe_load((SERVE / "compose.yaml").read_text("utf-8"))["services"]
+    service = composition["service"]
+    # Podman takes no owner of a folder in memory, and lays an empty /run over a container that is read only.
+    laid = dict(folder.split(":") for folder in service["tmpfs"])
+    assert set(laid.values()) == {"mode=1777"} and not any(folder.startswith("/run") for folder in laid)
+    (figures,) = re.findall(r"PROMETHEUS_MULTIPROC_DIR=(\S+)", image)
+    assert figures in laid and f"install -d -m 1777 {figures}" in image  # some engines keep the mode of the image
+    kept = {volume.split(":")[1] for one in (service, composition["mlflow"]) for volume in one["volumes"]}
+    (owned,) = re.findall(r"install -d -o dropout-risk -g dropout-risk -m 0700 (.+?) *\\$", image, flags=re.M)
+    assert kept <= set(owned.split())
+
+
+def test_the_images_can_come_from_another_registry() -> None:
+    image, composition = ((SERVE / name).read_text("utf-8") for name in ("Dockerfile", "compose.yaml"))
+    (base,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", image.partition("FROM")[0], flags=re.M)
+    services = yaml.safe_load(composition)["services"]
+    assert services["service"]["build"]["args"] == {"PYTHON_IMAGE": f"${{PYTHON_IMAGE:-{base}}}"}
+    assert services["store"]["image"].startswith("${POSTGRES_IMAGE:-postgres:")
+    assert "UTF8" in services["store"]["environment"]["POSTGRES_INITDB_ARGS"]
+
+
 def test_the_unit_names_settings_and_paths_that_exist() -> None:
     lines = (SERVE / "dropout-risk.service").read_text("utf-8").splitlines()
     assert [line for line in lines if line.startswith("[")] == ["[Unit]", "[Service]", "[Install]"]
@@ -231,7 +254,8 @@ def test_systemd_itself_finds_no_fault_in_the_unit_and_little_that_it_could_do()
 
 def test_the_image_is_slim_and_its_user_is_nobody_special() -> None:
     text = (SERVE / "Dockerfile").read_text("utf-8")
-    assert [line.split()[1] for line in text.splitlines() if line.startswith("FROM")] == ["python:3.12-slim"] * 2
+    assert [line.split()[1] for line in text.splitlines() if line.startswith("FROM")] == ["${PYTHON_IMAGE}"] * 2
+    assert "ARG PYTHON_IMAGE=python:3.12-slim\n" in text
     last = text.rpartition("FROM ")[2]
     assert last.index("USER dropout-risk") < last.index("dropout_risk.precompile") < last.index("\nCMD")
     assert "libgomp1" in last and "HEALTHCHECK" in last

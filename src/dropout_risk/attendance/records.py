@@ -153,7 +153,11 @@ class Records:
         """Put the records into `cells` and add to `counts` what became of them."""
         from dropout_risk.attendance.kernel import scatter
 
-        scatter(cells, self.row, self.day, self.recorded, self.code, self.number, window, counts)
+        row, day, recorded, code = (values.view() for values in (self.row, self.day, self.recorded, self.code))
+        number = self.number.view()
+        for values in (row, day, recorded, code, number):
+            values.flags.writeable = False  # one kind of array, one compiled function
+        scatter(cells, row, day, recorded, code, number, window, counts)
 
 
 def read_batch(batch: pa.RecordBatch, students: StudentIndex) -> Records:
