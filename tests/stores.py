@@ -28,15 +28,18 @@ HOW_TO = (
 
 
 @contextmanager
-def new_store(kind: str) -> Iterator[str]:
-    """Give the address of a store of this kind without tables; it is gone afterwards."""
+def new_store(kind: str, options: str = "") -> Iterator[str]:
+    """Give the address of a store of this kind without tables; it is gone afterwards.
+
+    With `options` PostgreSQL makes it.
+    """
     if kind == "sqlite":
         with tempfile.TemporaryDirectory() as folder:
             yield f"sqlite:///{folder}/store.db"
         return
     server = postgresql()
     name = f"dropout_risk_{token_hex(4)}"
-    run(server, f"create database {name}")
+    run(server, f"create database {name} {options}")
     try:
         yield server.rpartition("/")[0] + f"/{name}"
     finally:

@@ -222,7 +222,9 @@ def test_the_images_can_come_from_another_registry() -> None:
     image, composition = ((SERVE / name).read_text("utf-8") for name in ("Dockerfile", "compose.yaml"))
     (base,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", image.partition("FROM")[0], flags=re.M)
     services = yaml.safe_load(composition)["services"]
-    assert services["service"]["build"]["args"] == {"PYTHON_IMAGE": f"${{PYTHON_IMAGE:-{base}}}"}
+    arguments = {"PYTHON_IMAGE": f"${{PYTHON_IMAGE:-{base}}}", "PIP_INDEX_URL": "${PIP_INDEX_URL:-}"}
+    assert services["service"]["build"]["args"] == arguments
+    assert "\nARG PIP_INDEX_URL\n" in image.partition("pip install")[0]
     assert services["store"]["image"].startswith("${POSTGRES_IMAGE:-postgres:")
     assert "UTF8" in services["store"]["environment"]["POSTGRES_INITDB_ARGS"]
 

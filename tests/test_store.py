@@ -574,6 +574,16 @@ def test_signs_that_mean_something_to_a_database_are_kept_as_they_are(database: 
     assert [seen.students for seen in runs.runs(database, COUNTY)] == [5]
 
 
+def test_a_database_of_no_encoding_keeps_chinese_as_it_is() -> None:
+    options = "encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'"
+    with new_store("postgresql", options) as url, closing(Database(url)) as database:
+        prepare(database)
+        runs.keep(database, run_of(COUNTY, "r1"), told(database, scores({"学生": ("青石小学", "C1")})), access(COUNTY))
+        (found,) = history(database, COUNTY, "学生")
+        assert (found.score.school_id, found.reasons[0]["text"]) == ("青石小学", "缺勤")
+        assert verify(database).ok
+
+
 def test_a_sign_that_a_database_cannot_keep_is_told_and_nothing_is_kept() -> None:
     with new_store("postgresql") as url, closing(Database(url)) as database:
         prepare(database)

@@ -75,7 +75,7 @@ class Database:
         self.url = _read_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         try:
-            self.engine = _sqlite(self.url) if self.is_sqlite else _silent(self.url, pool_pre_ping=True)
+            self.engine = _sqlite(self.url) if self.is_sqlite else _postgresql(self.url)
         except ModuleNotFoundError as error:
             raise MissingExtraError.of(error.name or "psycopg", "postgres") from error
 
@@ -163,6 +163,11 @@ def _silent(url: URL, **options: Any) -> Engine:
     """Return an engine that logs no statement and no row at any level: both hold ids of students."""
     logging.getLogger(f"sqlalchemy.engine.Engine.{_SILENT}").setLevel(logging.WARNING)
     return create_engine(url, logging_name=_SILENT, hide_parameters=True, **options)
+
+
+def _postgresql(url: URL) -> Engine:
+    """Return an engine that speaks UTF-8 to a database of any encoding: one in SQL_ASCII would give bytes for texts."""
+    return _silent(url, pool_pre_ping=True, connect_args={"client_encoding": "utf8"})
 
 
 def _sqlite(url: URL) -> Engine:
