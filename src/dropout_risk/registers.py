@@ -167,7 +167,7 @@ def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Columns ``student_id, date, codes, recorded_at``: a line for each student, and further ones for records that
-        were made on another day, stand there twice or lie more than a year apart. `recorded_at` is empty where records
+        were made on another day, stand there twice or lie more than `LONGEST_LINE` days after the first. `recorded_at` is empty where records
         were made on their own day.
 
     Examples
@@ -180,7 +180,9 @@ def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:
     student, students = pd.factorize(days["student_id"])
     day = days["date"].to_numpy("datetime64[D]").view(np.int64)
     late = days["recorded_at"].mask(days["recorded_at"] == days["date"])
-    keys = pd.DataFrame({"student": student, "recorded_at": late, "year": day // LONGEST_LINE})
+    keys = pd.DataFrame({"student": student, "recorded_at": late})
+    first_of_all = keys.assign(day=day).groupby([*keys], dropna=False)["day"].transform("min").to_numpy(np.int64)
+    keys["stretch"] = (day - first_of_all) // LONGEST_LINE  # counted from each student's own first day
     twice = keys.assign(day=day).groupby([*keys, "day"], dropna=False).cumcount()
     line = keys.assign(twice=twice).groupby([*keys, "twice"], dropna=False, sort=False).ngroup().to_numpy()
     first = pd.Series(day).groupby(line).min().to_numpy()
