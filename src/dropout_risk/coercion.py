@@ -61,6 +61,15 @@ _FORMS: dict[Kind, str] = {
 }
 """Kind of column -> the function of `arrays` whose form it is read in."""
 
+_NONE: dict[Kind, np.number[Any]] = {
+    "integer": np.float64(np.nan),
+    "number": np.float64(np.nan),
+    "boolean": np.int8(-1),
+    "date": np.int64(NO_DAY),
+    "category": np.int8(-1),
+}
+"""Kind of column -> what stands for no value in that form; texts have the number -1."""
+
 
 def dtype_of(column: Column) -> Any:
     """Return the pandas dtype that `column` has after reading.
@@ -245,6 +254,8 @@ def _pass_through(cells: Cells, column: Column) -> Read | None:
     if column.kind == "boolean" and is_bool_dtype(dtype):
         return Read(pd.Series(cells).astype("boolean").to_numpy(np.int8, na_value=-1), {})
     if column.kind == "category" and isinstance(cells, pd.Categorical):
+        if dtype is dtype_of(column):
+            return Read(cells.codes.copy(), {})
         place = {value: place for place, value in enumerate(column.allowed)}
         if place.keys() >= set(cells.categories):
             places = np.array([*map(place.get, cells.categories), -1], dtype=np.int8)
@@ -255,6 +266,8 @@ def _pass_through(cells: Cells, column: Column) -> Read | None:
 def _pass_days(cells: Typed) -> Read:
     naive = cells if isinstance(cells.dtype, np.dtype) else pd.Series(cells).dt.tz_localize(None).to_numpy()
     days = np.asarray(naive).astype(_DAYS).view(np.int64)
+    if days.min(initial=LAST_YEAR) >= FIRST_YEAR and days.max(initial=FIRST_YEAR) <= LAST_YEAR:
+        return Read(days, {})
     beyond = ((days < FIRST_YEAR) | (days > LAST_YEAR)) & (days != NO_DAY)
     if beyond.any():
         return Read(np.where(beyond, NO_DAY, days), {"not_a_date": beyond})
@@ -280,7 +293,7 @@ def _plain_days(texts: pa.DictionaryArray) -> Read | None:
         return None
     if len(days) and not FIRST_DAY <= days.min() <= days.max() <= LAST_DAY:
         return None
-    return Read(np.append(days, NO_DAY).take(_codes(texts)), {})
+    return Read(np.append(days, NO_DAY).take(codes_of(texts)), {})
 
 
 def _flags(cells: pa.BooleanArray) -> NDArray[np.int8]:
@@ -312,8 +325,14 @@ def as_arrow(cells: Cells) -> Cells:
     return (chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()).dictionary_encode()
 
 
-def _codes(texts: pa.DictionaryArray) -> NDArray[np.int32]:
-    """Return for each text its place in the dictionary, -1 where there is none."""
+def codes_of(texts: pa.DictionaryArray) -> NDArray[np.int32]:
+    """Return for each text its place in the dictionary, -1 where there is none.
+
+    Examples
+    --------
+    >>> codes_of(pa.array(["b", None, "a", "b"], ENCODED)).tolist()
+    [0, -1, 1, 0]
+    """
     codes: NDArray[np.int32] = (texts.indices.fill_null(-1) if texts.null_count else texts.indices).to_numpy()
     return codes
 
@@ -322,7 +341,7 @@ def _distinct(cells: Cells) -> tuple[NDArray[Any], NDArray[np.object_]]:
     """Return for each row the place of its value among the distinct ones, -1 where it has none, and these."""
     if isinstance(cells, pa.Array):
         encoded = cells.dictionary_encode()
-        return _codes(encoded), encoded.dictionary.to_numpy(zero_copy_only=False)
+        return codes_of(encoded), encoded.dictionary.to_numpy(zero_copy_only=False)
     values = pd.Series(cells, dtype=cells.dtype)
     if values.dtype == object:  # lists and the like cannot be hashed
         values = values.map(to_text, na_action="ignore")
@@ -356,14 +375,14 @@ def _spread(results: Sequence[Any], codes: NDArray[Any], column: Column) -> Any:
     if column.kind == "category":
         place = {value: place for place, value in enumerate(column.allowed)}
         return np.array([place.get(result, -1) for result in results], dtype=np.int8).take(codes)
-    if column.kind in ("integer", "number"):
-        return np.array(results, dtype=np.float64).take(codes)
-    missing, dtype = (NO_DAY, np.int64) if column.kind == "date" else (-1, np.int8)
-    return np.array([missing if result is None else result for result in results], dtype=dtype).take(codes)
+    none = _NONE[column.kind]
+    return np.array([none if result is None else result for result in results], dtype=none.dtype).take(codes)
 
 
 def _missing(column: Column, length: int) -> Read:
-    return Read(_spread([], np.full(length, -1, dtype=np.int32), column), {})
+    if column.kind == "string":
+        return Read(Coded(np.full(length, -1, dtype=np.int32), np.empty(0, dtype=object)), {})
+    return Read(np.full(length, _NONE[column.kind]), {})
 
 
 def _typed(read: Read, column: Column) -> Typed:
