@@ -16,7 +16,7 @@ from pandas.api.internals import create_dataframe_from_blocks  # type: ignore[im
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype, is_scalar
 from pandas.api.types import is_string_dtype as is_text_dtype
 
-from dropout_risk.arrays import COLUMNS, NO_DAY, ROWS, Coded, as_dates
+from dropout_risk.arrays import COLUMNS, NO_DAY, ROWS, Coded, Texts, as_dates
 from dropout_risk.notes import Notes
 from dropout_risk.schema import DTYPES, Column, Kind, Problem, Table
 from dropout_risk.words import fold, to_text
@@ -30,6 +30,7 @@ from dropout_risk.written import (
     UnreadableError,
     are_plain,
     read_value,
+    values_by_spelling,
 )
 
 # ---------------------------------------------------------------------------------------- one column
@@ -114,10 +115,13 @@ def _is_plain(dtype: Any) -> bool:
 def _single_values(values: Iterable[Any]) -> NDArray[np.object_]:
     """Return values as they are, but for those that are several, such as lists: these are texts, which are refused."""
     values = list(values)
-    kinds = {type(value): value for value in values}
-    if not all(map(is_scalar, kinds.values())):
+    if not set(map(type, values)) <= _SINGLE:
         values = [value if is_scalar(value) else to_text(value) for value in values]
     return np.fromiter(values, dtype=object, count=len(values))
+
+
+_SINGLE = {float, int, bool, str, type(None)}
+"""Kinds of values that are known to be one, which need not be looked at one by one."""
 
 
 def cells_of_values(values: Sequence[Any]) -> Cells:
@@ -137,8 +141,10 @@ def cells_of_values(values: Sequence[Any]) -> Cells:
         cells = pa.array(values)
         if isinstance(cells, pa.Int64Array):
             cells = cells.cast(pa.float64())  # refuses what a float cannot hold, such as an ID number
-        if isinstance(cells, pa.DoubleArray) and bool not in set(map(type, values)):  # Arrow takes yes for 1
-            return cells.to_numpy(zero_copy_only=False)
+        if isinstance(cells, pa.DoubleArray):
+            numbers = cells.to_numpy(zero_copy_only=False)
+            if not ((numbers == 0) | (numbers == 1)).any() or bool not in set(map(type, values)):
+                return numbers  # Arrow takes yes for 1
         if isinstance(cells, pa.BooleanArray):
             return cells
     except (pa.ArrowException, TypeError, UnicodeError, OverflowError):
@@ -191,6 +197,35 @@ def coerce_column(values: pd.Series, column: Column) -> tuple[pd.Series, Faults]
     return pd.Series(_typed(read, column), index=values.index), read.faults
 
 
+class Names:
+    """Distinct texts that need no reading, once for all columns that have the same ones in the same order.
+
+    The ids of students stand in most tables of a roster: what they are is found out once, and who looks for the
+    students of one table in another sees at once that they are the same.
+
+    Examples
+    --------
+    >>> names = Names()
+    >>> one, other = (pa.array(texts, ENCODED).dictionary for texts in (["a", "b", "a"], ["a", "b"]))
+    >>> names.plain(one) is names.plain(other), names.plain(pa.array([" a"], ENCODED).dictionary)
+    (True, None)
+    """
+
+    def __init__(self) -> None:
+        self._of_length: dict[int, list[tuple[pa.Array, Texts | None]]] = {}
+
+    def plain(self, texts: pa.Array) -> Texts | None:
+        """Return distinct texts as an array, None where one may have to be read as another."""
+        alike = self._of_length.setdefault(len(texts), [])
+        for known, names in alike:
+            if known.equals(texts):
+                return names
+        names = texts.to_numpy(zero_copy_only=False)
+        names = names if are_plain(names.tolist()) else None
+        alike.append((texts, names))
+        return names
+
+
 class Read(NamedTuple):
     """A column as it was read.
 
@@ -219,8 +254,8 @@ class Read(NamedTuple):
         return missing
 
 
-def read_cells(cells: Cells, column: Column) -> Read:
-    """Return what the cells of a column say, and which could not be read.
+def read_cells(cells: Cells, column: Column, names: Names | None = None) -> Read:
+    """Return what the cells of a column say, and which could not be read; `names` are those of columns read before.
 
     Examples
     --------
@@ -231,7 +266,7 @@ def read_cells(cells: Cells, column: Column) -> Read:
     cells = as_arrow(cells)
     if isinstance(cells, pa.NullArray):
         return _missing(column, len(cells))
-    read = _pass_through(cells, column) or _read_distinct(cells, column)
+    read = _pass_through(cells, column, names or Names()) or _read_distinct(cells, column)
     if column.minimum is None and column.maximum is None:
         return read
     low = -np.inf if column.minimum is None else column.minimum
@@ -242,10 +277,10 @@ def read_cells(cells: Cells, column: Column) -> Read:
     return Read(np.where(outside, np.nan, read.values), {**read.faults, "out_of_range": outside})
 
 
-def _pass_through(cells: Cells, column: Column) -> Read | None:
+def _pass_through(cells: Cells, column: Column, names: Names) -> Read | None:
     """Return a copy of a column whose type already fits, or None where the values must be read one by one."""
     if isinstance(cells, pa.Array):
-        return _pass_arrow(cells, column)
+        return _pass_arrow(cells, column, names)
     dtype = cells.dtype
     if column.kind == "date" and is_datetime64_any_dtype(dtype):
         return _pass_days(cells)
@@ -274,14 +309,16 @@ def _pass_days(cells: Typed) -> Read:
     return Read(days, {})
 
 
-def _pass_arrow(cells: pa.Array, column: Column) -> Read | None:
+def _pass_arrow(cells: pa.Array, column: Column, names: Names) -> Read | None:
     if isinstance(cells, pa.BooleanArray):
         return Read(_flags(cells), {}) if column.kind == "boolean" else None
     if column.kind == "date":
         return _plain_days(cells)
     if column.kind == "string":
-        texts = Coded(*_distinct(cells))
-        return Read(texts, {}) if are_plain(texts.names.tolist()) else None
+        plain = names.plain(cells.dictionary)
+        return None if plain is None else Read(Coded(codes_of(cells), plain), {})
+    if column.kind == "category":
+        return _known_words(cells, column)
     return None
 
 
@@ -293,7 +330,25 @@ def _plain_days(texts: pa.DictionaryArray) -> Read | None:
         return None
     if len(days) and not FIRST_DAY <= days.min() <= days.max() <= LAST_DAY:
         return None
-    return Read(np.append(days, NO_DAY).take(codes_of(texts)), {})
+    days = np.append(days, NO_DAY) if texts.null_count else days.astype(np.int64)
+    return Read(days.take(codes_of(texts)), {})
+
+
+def _known_words(texts: pa.DictionaryArray, column: Column) -> Read | None:
+    """Return the values of a category where all stand there as in the schema, None where one does not."""
+    known = _places_of_words(tuple(column.allowed.items()))
+    places = [known.get(word, -1) for word in texts.dictionary.to_pylist()]
+    if -1 in places:
+        return None
+    return Read(np.array([*places, -1], dtype=np.int8).take(codes_of(texts)), {})
+
+
+@cache
+def _places_of_words(allowed: tuple[tuple[str, tuple[str, ...]], ...]) -> dict[str, int]:
+    """Return for each word of the schema the place of its value among those that are allowed."""
+    values = values_by_spelling(allowed)
+    place = {value: place for place, (value, _) in enumerate(allowed)}
+    return {word: place[values[fold(word)]] for value, spellings in allowed for word in (value, *spellings)}
 
 
 def _flags(cells: pa.BooleanArray) -> NDArray[np.int8]:
@@ -415,6 +470,7 @@ def coerce_table(
     notes: Notes,
     *,
     schools: "Made | None" = None,
+    names: Names | None = None,
 ) -> "Made":
     """Return a table with exactly the columns and dtypes of `table`, and what could not be read.
 
@@ -430,6 +486,8 @@ def coerce_table(
         Writes the problems down.
     schools : Made or None
         The table of schools: with their stages a year of entry (2019级) can be read as a grade.
+    names : Names or None
+        Those of tables that were read before.
 
     Examples
     --------
@@ -441,6 +499,7 @@ def coerce_table(
     """
     reads: list[Read] = []
     problems: list[Problem] = []
+    names = names or Names()
     for column in table.columns:
         if column.name not in sent:
             reads.append(_missing(column, len(rows)))
@@ -451,7 +510,7 @@ def coerce_table(
         cells = sent[column.name]
         if column.name == "grade":
             cells = _grades_from_entry_years(cells, sent, rows, schools)
-        read = read_cells(cells, column)
+        read = read_cells(cells, column, names)
         reads.append(read)
         if read.faults:
             problems += _fault_problems(as_series(cells, rows), read.faults, column=column, notes=notes)
@@ -510,6 +569,8 @@ def _fault_problems(raw: pd.Series, faults: Faults, *, column: Column, notes: No
 
 def _grades_from_entry_years(cells: Cells, sent: Mapping[str, Cells], rows: pd.Index, schools: "Made | None") -> Cells:
     """Replace 2019级(2)班 by the grade, where the term and the stage of the school say which it is."""
+    if isinstance(cells, np.ndarray) and cells.dtype.kind in "biufM":
+        return cells
     if not isinstance(cells, pa.Array) and cells.dtype != object and not is_text_dtype(cells.dtype):
         return cells
     if "term" not in sent or not any(ENTRY_YEAR.search(fold(str(value))) for value in _distinct(as_arrow(cells))[1]):

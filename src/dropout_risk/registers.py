@@ -4,8 +4,8 @@ A line of an attendance register has a first day, and one letter for each day fr
 exam, and one mark for each subject.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,17 +76,16 @@ def days_of_lines(lines: Mapping[str, Cells], rows: pd.Index) -> tuple[dict[str,
         raise TableError(f"attendance: the register has more than {MAX_DAYS:,} days; send fewer students at a time.")
     places = _places_of_letters(points).take(points)
     told = np.flatnonzero(places != _NOTHING)
-    times = np.diff(np.searchsorted(told, bounds))
-    days = {name: _repeated(cells, times) for name, cells in lines.items() if name not in ("date", "code")}
-    date: Cells = (told + np.repeat(first - starts, times)).view("datetime64[D]")
+    over_days = partial(np.repeat, repeats=np.diff(np.searchsorted(told, bounds)))
+    days = {name: _spread(cells, over_days) for name, cells in lines.items() if name not in ("date", "code")}
+    date: Cells = (told + over_days(first - starts)).view("datetime64[D]")
     code: Cells = _letters(points.take(told)) if places.min(initial=0) == _NO_CODE else _codes(places.take(told))
     if not readable.all():
-        odd = np.repeat(~readable, times)
-        date = np.where(odd, np.repeat(_objects(lines["date"]), times), _objects(date))
-        code = np.where(odd, np.repeat(_objects(lines["code"]), times), _objects(code))
+        odd = over_days(~readable)
+        date = np.where(odd, over_days(_objects(lines["date"])), _objects(date))
+        code = np.where(odd, over_days(_objects(lines["code"])), _objects(code))
     days |= {"date": date, "code": code}
-    labels = told + np.repeat(rows.to_numpy() * per_line - starts, times)
-    return days, pd.Index(labels, copy=False), per_line
+    return days, pd.Index(told + over_days(rows.to_numpy() * per_line - starts), copy=False), per_line
 
 
 _SEVERAL = r"^[\[{]"
@@ -130,11 +129,14 @@ _BEYOND_ASCII = 128
 """The first letter that Arrow, as UTF-8, writes in more than a byte."""
 
 
-def _repeated(cells: Cells, times: npt.NDArray[np.integer[Any]]) -> Cells:
-    """Return the value of each line for each of its facts; texts as numbers, which are not compared again."""
+def _spread(cells: Cells, over: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Cells:
+    """Return the value of each line for each of its facts; texts as numbers, which are not compared again.
+
+    `over` does this for any array.
+    """
     if not isinstance(cells, pa.DictionaryArray):
-        return cells.take(np.repeat(np.arange(len(times)), times))
-    codes = np.repeat(codes_of(cells), times)
+        return cells.take(over(np.arange(len(cells))))
+    codes = over(codes_of(cells))
     own = pa.array(codes, mask=codes < 0 if cells.null_count else None)
     return pa.DictionaryArray.from_arrays(own, cells.dictionary, safe=False)
 
@@ -256,22 +258,28 @@ def marks_of_lines(
     (['语文', '数学', '数学'], [88.5, 70.0, nan], [False, False, True], [0, 1, 3])
     """
     sheet = [_marks_under(lines[subject]) for subject in subjects]
-    told = np.column_stack([own.told for own in sheet])
-    place = np.nonzero(told)[1]
-    times = np.count_nonzero(told, axis=1)
-    score: Cells = np.column_stack([own.read.values for own in sheet])[told]
-    odd = np.column_stack([own.odd for own in sheet])[told]
-    if odd.any():
-        score = np.where(odd, np.column_stack([_objects(own.cells) for own in sheet])[told], _objects(score))
-    missed = np.column_stack([own.missed for own in sheet])[told]
+    place_of = np.flatnonzero(np.column_stack([own.told for own in sheet]))
+    line, place = np.divmod(place_of, len(subjects))
+
+    def over_marks(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return values.take(line)
+
+    def told(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.column_stack(columns).ravel().take(place_of)
+
+    score: Cells = told([own.read.values for own in sheet])
+    if any(own.read.faults for own in sheet):
+        score = np.where(
+            told([own.odd for own in sheet]), told([_objects(own.cells) for own in sheet]), _objects(score)
+        )
+    missed = told([own.missed for own in sheet])
     absent: Cells = pa.array(missed)
     if "absent" in lines:
-        absent = np.where(missed, np.array(True, dtype=object), np.repeat(_objects(lines["absent"]), times))
-    marks = {name: _repeated(own, times) for name, own in lines.items() if name not in subjects}
+        absent = np.where(missed, np.array(True, dtype=object), _objects(lines["absent"])[line])
+    marks = {name: _spread(own, over_marks) for name, own in lines.items() if name not in subjects}
     subject = pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), pa.array(subjects, pa.large_string()))
     marks |= {"subject": subject, "score": score, "absent": absent}
-    labels = np.repeat(rows.to_numpy() * len(subjects), times) + place
-    return marks, pd.Index(labels, copy=False), len(subjects)
+    return marks, pd.Index(rows.to_numpy().take(line) * len(subjects) + place, copy=False), len(subjects)
 
 
 class _Marks(NamedTuple):
@@ -295,15 +303,17 @@ class _Marks(NamedTuple):
         return odd
 
 
-def _marks_under(cells: Cells) -> _Marks:
+def _marks_under(cells: "Cells | list[Any]") -> _Marks:
     """Return the marks of a subject, the words that stand for none taken out."""
     missed = np.zeros(len(cells), dtype=bool)
-    if not (isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf"):
-        values = _objects(cells)
-        words = {place: value for place, value in enumerate(values) if isinstance(value, str)}
+    if isinstance(cells, list) or not (isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf"):
+        values = list(cells) if isinstance(cells, list) else _objects(cells).tolist()
+        words = {at: value for at, value in enumerate(values) if type(value) is not float and isinstance(value, str)}
         none = {word for word in set(words.values()) if fold(word) in _MISSED}
-        missed[[place for place, word in words.items() if word in none]] = True
-        cells = cells_of_values(np.where(missed, np.array(None), values).tolist()) if none else cells
+        for at, word in words.items():
+            if word in none:
+                missed[at], values[at] = True, None
+        cells = cells_of_values(values) if none or isinstance(cells, list) else cells
     return _Marks(cells, read_cells(cells, TABLES["grades"]["score"]), missed)
 
 
