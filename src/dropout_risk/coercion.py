@@ -497,7 +497,7 @@ def coerce_table(
     >>> made.frame().astype(str).to_dict("records"), made.problems
     ([{'term': '2020-1', 'start': '2020-09-01', 'end': '2021-01-15'}], [])
     """
-    reads: list[Read] = []
+    reads: list[Read | _Later] = []
     problems: list[Problem] = []
     names = names or Names()
     for column in table.columns:
@@ -508,6 +508,11 @@ def coerce_table(
                 problems.append(notes.whole(kind, column=column.name, name=column.name, zh=column.zh))
             continue
         cells = sent[column.name]
+        if (
+            column.name == "name" and column.role == "identity"
+        ):  # no text is a wrong one, and hardly anybody asks for it
+            reads.append(partial(read_cells, cells, column))
+            continue
         if column.name == "grade":
             cells = _grades_from_entry_years(cells, sent, rows, schools)
         read = read_cells(cells, column, names)
@@ -516,7 +521,11 @@ def coerce_table(
             problems += _fault_problems(as_series(cells, rows), read.faults, column=column, notes=notes)
         if column.required and (missing := read.missing).any():
             problems += notes.each("missing_value", list(rows[missing]), column=column.name)
-    known = {(_FORMS[column.kind], column.name): read.values for column, read in zip(table.columns, reads, strict=True)}
+    known: dict[Any, Any] = {
+        (_FORMS[column.kind], column.name): read.values
+        for column, read in zip(table.columns, reads, strict=True)
+        if isinstance(read, Read)
+    }
     known |= {ROWS: rows, COLUMNS: frozenset(table.names)}
     return Made(partial(_frame, table, reads, rows), known, problems)
 
@@ -529,12 +538,16 @@ class Made(NamedTuple):
     problems: list[Problem]
 
 
-def _frame(table: Table, reads: Sequence[Read], rows: pd.Index) -> pd.DataFrame:
+_Later: TypeAlias = Callable[[], Read]
+"""Reads a column when it is asked for."""
+
+
+def _frame(table: Table, reads: Sequence[Read | _Later], rows: pd.Index) -> pd.DataFrame:
     """Return the frame of a table, of blocks that pandas holds as they are: to make its own takes ten times as long."""
     alike: dict[np.dtype[Any], list[tuple[int, Typed]]] = {}
     blocks: list[tuple[Typed, NDArray[np.intp]]] = []
     for place, (column, read) in enumerate(zip(table.columns, reads, strict=True)):
-        values = _typed(read, column)
+        values = _typed(read if isinstance(read, Read) else read(), column)
         if isinstance(values, np.ndarray):
             alike.setdefault(values.dtype, []).append((place, values))
         else:

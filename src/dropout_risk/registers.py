@@ -88,8 +88,8 @@ def days_of_lines(lines: Mapping[str, Cells], rows: pd.Index) -> tuple[dict[str,
     return days, pd.Index(told + over_days(rows.to_numpy() * per_line - starts), copy=False), per_line
 
 
-_SEVERAL = r"^[\[{]"
-"""How a list or an object of JSON looks as a text: its letters are no days."""
+_SEVERAL = "[{"
+"""How a list and an object of JSON begin as a text: its letters are no days."""
 
 _ONE_RECORD = "N"
 """Stands for a line that cannot be read, which is one row."""
@@ -102,8 +102,9 @@ def _texts(cells: Cells) -> tuple[pa.LargeStringArray, npt.NDArray[np.bool_]]:
         values = [_whole(value) if isinstance(value, str) else None for value in _objects(cells)]
         texts = pa.array(values, ENCODED)
     lengths = pc.utf8_length(texts.dictionary).to_numpy()
-    several = pc.match_substring_regex(texts.dictionary, _SEVERAL).to_numpy(zero_copy_only=False)
-    may_be_line = (lengths > 0) & (lengths <= LONGEST_LINE) & ~several
+    may_be_line = (lengths > 0) & (lengths <= LONGEST_LINE)
+    for start in _SEVERAL:
+        may_be_line &= ~pc.starts_with(texts.dictionary, start).to_numpy(zero_copy_only=False)
     return texts.dictionary_decode(), np.append(may_be_line, False).take(codes_of(texts))
 
 
