@@ -1,5 +1,6 @@
 """Lines of an attendance register and of a mark sheet against reading them letter by letter and mark by mark."""
 
+import copy
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,13 @@ def test_a_mark_sheet_is_read_as_the_marks_that_stand_in_it(
     for problem in read.problems:
         if problem.position is not None and is_subject(str(problem.column)):
             assert read["grades"]["subject"].loc[problem.position] == problem.column
+
+
+def test_a_mark_sheet_stays_as_it_was_sent() -> None:
+    sent = {"student_id": ["a", "b", "c"], "语文": [80.0, "缺考", None], "数学": ["缺考", [1], 70]}
+    kept = copy.deepcopy(sent)
+    tables_from_records({"grades": sent})
+    assert sent == kept
 
 
 @given(SHEETS)
