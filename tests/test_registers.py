@@ -1,8 +1,11 @@
 """Lines of an attendance register and of a mark sheet against reading them letter by letter and mark by mark."""
 
+import copy
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -95,6 +98,14 @@ def test_days_become_lines_and_days_again(records: list[tuple[str, str, str, str
     assert told(again) == told(days)
     if len({record[0] for record in records}) == len(records):
         assert len(lines) == len(records)
+
+
+@given(st.dates(), st.integers(1, LONGEST_LINE - 1), st.booleans())
+def test_days_that_fit_in_a_line_are_one_whenever_they_begin(first: date, later: int, too_late: bool) -> None:
+    start = np.datetime64(first, "us")
+    dates = pd.Series([start, start + np.timedelta64(LONGEST_LINE if too_late else later, "D")])
+    lines = lines_of_days(pd.DataFrame({"student_id": "a", "date": dates, "code": "P", "recorded_at": pd.NaT}))
+    assert lines["codes"].str.len().tolist() == ([1, 1] if too_late else [later + 1])
 
 
 def test_a_term_of_a_school_is_a_line_a_student() -> None:
@@ -238,6 +249,13 @@ def test_a_mark_sheet_is_read_as_the_marks_that_stand_in_it(
     for problem in read.problems:
         if problem.position is not None and is_subject(str(problem.column)):
             assert read["grades"]["subject"].loc[problem.position] == problem.column
+
+
+def test_a_mark_sheet_stays_as_it_was_sent() -> None:
+    sent = {"student_id": ["a", "b", "c"], "语文": [80.0, "缺考", None], "数学": ["缺考", [1], 70]}
+    kept = copy.deepcopy(sent)
+    tables_from_records({"grades": sent})
+    assert sent == kept
 
 
 @given(SHEETS)

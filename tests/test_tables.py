@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dropout_risk import headers
 from dropout_risk.arrays import days, flags, labels, numbers, texts
 from dropout_risk.coercion import coerce_column, dtype_of
 from dropout_risk.errors import InputError, SettingsError, TableError
@@ -957,3 +958,32 @@ def test_what_is_derived_from_tables_is_worked_out_once() -> None:
     assert [tables.derived("key", lambda: made.append(1) or 7) for _ in range(2)] == [7, 7]
     assert made == [1]
     assert tables.replace().derived("key", lambda: 8) == 8  # other tables, other values
+
+
+def test_tables_with_the_same_students_share_their_names() -> None:
+    ids = [f"S{number}" for number in range(5)]
+    sent = {
+        "students": {"student_id": ids, "name": ["王秀平"] * 5},
+        "enrolments": {"student_id": [*ids, *ids], "school_id": ["s"] * 10},
+        "households": {"student_id": ids[1:]},
+    }
+    tables = tables_from_records(sent)
+    student, enrolled, at_home = (texts(tables, name, "student_id") for name in sent)
+    assert enrolled.names is student.names
+    assert at_home.names.tolist() == ids[1:]
+    assert texts(tables, "students", "name").names.tolist() == ["王秀平"]
+    assert tables["students"]["name"].tolist() == ["王秀平"] * 5
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_a_yes_among_numbers_is_no_number(flag: bool) -> None:
+    sent = {"student_id": ["a", "b"], "distance_km": [float(flag), flag]}
+    problems = tables_from_records({"enrolments": sent}).problems
+    assert [(one.row, one.value) for one in problems if one.kind == "not_a_number"] == [(2, str(flag))]
+
+
+def test_what_is_known_of_headers_is_kept_for_ordinary_sheets_only() -> None:
+    before = headers._headed.cache_info().currsize
+    assert headers.headed(("x" * 2000, "学期"), ("terms",)).places == {"terms": {"term": [1]}}
+    assert headers._headed.cache_info().currsize == before
+    assert headers.headed(("学期", "开始日期"), ("terms",)) is headers.headed(("学期", "开始日期"), ("terms",))

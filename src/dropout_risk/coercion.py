@@ -16,7 +16,7 @@ from pandas.api.internals import create_dataframe_from_blocks  # type: ignore[im
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype, is_scalar
 from pandas.api.types import is_string_dtype as is_text_dtype
 
-from dropout_risk.arrays import COLUMNS, NO_DAY, ROWS, Coded, as_dates
+from dropout_risk.arrays import COLUMNS, NO_DAY, ROWS, Coded, Texts, as_dates
 from dropout_risk.notes import Notes
 from dropout_risk.schema import DTYPES, Column, Kind, Problem, Table
 from dropout_risk.words import fold, to_text
@@ -30,6 +30,7 @@ from dropout_risk.written import (
     UnreadableError,
     are_plain,
     read_value,
+    values_by_spelling,
 )
 
 # ---------------------------------------------------------------------------------------- one column
@@ -60,6 +61,15 @@ _FORMS: dict[Kind, str] = {
     "category": "labels",
 }
 """Kind of column -> the function of `arrays` whose form it is read in."""
+
+_NONE: dict[Kind, np.number[Any]] = {
+    "integer": np.float64(np.nan),
+    "number": np.float64(np.nan),
+    "boolean": np.int8(-1),
+    "date": np.int64(NO_DAY),
+    "category": np.int8(-1),
+}
+"""Kind of column -> what stands for no value in that form; texts have the number -1."""
 
 
 def dtype_of(column: Column) -> Any:
@@ -105,10 +115,13 @@ def _is_plain(dtype: Any) -> bool:
 def _single_values(values: Iterable[Any]) -> NDArray[np.object_]:
     """Return values as they are, but for those that are several, such as lists: these are texts, which are refused."""
     values = list(values)
-    kinds = {type(value): value for value in values}
-    if not all(map(is_scalar, kinds.values())):
+    if not set(map(type, values)) <= _SINGLE:
         values = [value if is_scalar(value) else to_text(value) for value in values]
     return np.fromiter(values, dtype=object, count=len(values))
+
+
+_SINGLE = {float, int, bool, str, type(None)}
+"""Kinds of values that are known to be one, which need not be looked at one by one."""
 
 
 def cells_of_values(values: Sequence[Any]) -> Cells:
@@ -128,8 +141,10 @@ def cells_of_values(values: Sequence[Any]) -> Cells:
         cells = pa.array(values)
         if isinstance(cells, pa.Int64Array):
             cells = cells.cast(pa.float64())  # refuses what a float cannot hold, such as an ID number
-        if isinstance(cells, pa.DoubleArray) and bool not in set(map(type, values)):  # Arrow takes yes for 1
-            return cells.to_numpy(zero_copy_only=False)
+        if isinstance(cells, pa.DoubleArray):
+            numbers = cells.to_numpy(zero_copy_only=False)
+            if not ((numbers == 0) | (numbers == 1)).any() or bool not in set(map(type, values)):
+                return numbers  # Arrow takes yes for 1
         if isinstance(cells, pa.BooleanArray):
             return cells
     except (pa.ArrowException, TypeError, UnicodeError, OverflowError):
@@ -182,6 +197,35 @@ def coerce_column(values: pd.Series, column: Column) -> tuple[pd.Series, Faults]
     return pd.Series(_typed(read, column), index=values.index), read.faults
 
 
+class Names:
+    """Distinct texts that need no reading, once for all columns that have the same ones in the same order.
+
+    The ids of students stand in most tables of a roster: what they are is found out once, and who looks for the
+    students of one table in another sees at once that they are the same.
+
+    Examples
+    --------
+    >>> names = Names()
+    >>> one, other = (pa.array(texts, ENCODED).dictionary for texts in (["a", "b", "a"], ["a", "b"]))
+    >>> names.plain(one) is names.plain(other), names.plain(pa.array([" a"], ENCODED).dictionary)
+    (True, None)
+    """
+
+    def __init__(self) -> None:
+        self._of_length: dict[int, list[tuple[pa.Array, Texts | None]]] = {}
+
+    def plain(self, texts: pa.Array) -> Texts | None:
+        """Return distinct texts as an array, None where one may have to be read as another."""
+        alike = self._of_length.setdefault(len(texts), [])
+        for known, names in alike:
+            if known.equals(texts):
+                return names
+        names = texts.to_numpy(zero_copy_only=False)
+        names = names if are_plain(names.tolist()) else None
+        alike.append((texts, names))
+        return names
+
+
 class Read(NamedTuple):
     """A column as it was read.
 
@@ -210,8 +254,8 @@ class Read(NamedTuple):
         return missing
 
 
-def read_cells(cells: Cells, column: Column) -> Read:
-    """Return what the cells of a column say, and which could not be read.
+def read_cells(cells: Cells, column: Column, names: Names | None = None) -> Read:
+    """Return what the cells of a column say, and which could not be read; `names` are those of columns read before.
 
     Examples
     --------
@@ -222,7 +266,7 @@ def read_cells(cells: Cells, column: Column) -> Read:
     cells = as_arrow(cells)
     if isinstance(cells, pa.NullArray):
         return _missing(column, len(cells))
-    read = _pass_through(cells, column) or _read_distinct(cells, column)
+    read = _pass_through(cells, column, names or Names()) or _read_distinct(cells, column)
     if column.minimum is None and column.maximum is None:
         return read
     low = -np.inf if column.minimum is None else column.minimum
@@ -233,10 +277,10 @@ def read_cells(cells: Cells, column: Column) -> Read:
     return Read(np.where(outside, np.nan, read.values), {**read.faults, "out_of_range": outside})
 
 
-def _pass_through(cells: Cells, column: Column) -> Read | None:
+def _pass_through(cells: Cells, column: Column, names: Names) -> Read | None:
     """Return a copy of a column whose type already fits, or None where the values must be read one by one."""
     if isinstance(cells, pa.Array):
-        return _pass_arrow(cells, column)
+        return _pass_arrow(cells, column, names)
     dtype = cells.dtype
     if column.kind == "date" and is_datetime64_any_dtype(dtype):
         return _pass_days(cells)
@@ -245,6 +289,8 @@ def _pass_through(cells: Cells, column: Column) -> Read | None:
     if column.kind == "boolean" and is_bool_dtype(dtype):
         return Read(pd.Series(cells).astype("boolean").to_numpy(np.int8, na_value=-1), {})
     if column.kind == "category" and isinstance(cells, pd.Categorical):
+        if dtype is dtype_of(column):
+            return Read(cells.codes.copy(), {})
         place = {value: place for place, value in enumerate(column.allowed)}
         if place.keys() >= set(cells.categories):
             places = np.array([*map(place.get, cells.categories), -1], dtype=np.int8)
@@ -255,20 +301,24 @@ def _pass_through(cells: Cells, column: Column) -> Read | None:
 def _pass_days(cells: Typed) -> Read:
     naive = cells if isinstance(cells.dtype, np.dtype) else pd.Series(cells).dt.tz_localize(None).to_numpy()
     days = np.asarray(naive).astype(_DAYS).view(np.int64)
+    if days.min(initial=LAST_YEAR) >= FIRST_YEAR and days.max(initial=FIRST_YEAR) <= LAST_YEAR:
+        return Read(days, {})
     beyond = ((days < FIRST_YEAR) | (days > LAST_YEAR)) & (days != NO_DAY)
     if beyond.any():
         return Read(np.where(beyond, NO_DAY, days), {"not_a_date": beyond})
     return Read(days, {})
 
 
-def _pass_arrow(cells: pa.Array, column: Column) -> Read | None:
+def _pass_arrow(cells: pa.Array, column: Column, names: Names) -> Read | None:
     if isinstance(cells, pa.BooleanArray):
         return Read(_flags(cells), {}) if column.kind == "boolean" else None
     if column.kind == "date":
         return _plain_days(cells)
     if column.kind == "string":
-        texts = Coded(*_distinct(cells))
-        return Read(texts, {}) if are_plain(texts.names.tolist()) else None
+        plain = names.plain(cells.dictionary)
+        return None if plain is None else Read(Coded(codes_of(cells), plain), {})
+    if column.kind == "category":
+        return _known_words(cells, column)
     return None
 
 
@@ -280,7 +330,25 @@ def _plain_days(texts: pa.DictionaryArray) -> Read | None:
         return None
     if len(days) and not FIRST_DAY <= days.min() <= days.max() <= LAST_DAY:
         return None
-    return Read(np.append(days, NO_DAY).take(_codes(texts)), {})
+    days = np.append(days, NO_DAY) if texts.null_count else days.astype(np.int64)
+    return Read(days.take(codes_of(texts)), {})
+
+
+def _known_words(texts: pa.DictionaryArray, column: Column) -> Read | None:
+    """Return the values of a category where all stand there as in the schema, None where one does not."""
+    known = _places_of_words(tuple(column.allowed.items()))
+    places = [known.get(word, -1) for word in texts.dictionary.to_pylist()]
+    if -1 in places:
+        return None
+    return Read(np.array([*places, -1], dtype=np.int8).take(codes_of(texts)), {})
+
+
+@cache
+def _places_of_words(allowed: tuple[tuple[str, tuple[str, ...]], ...]) -> dict[str, int]:
+    """Return for each word of the schema the place of its value among those that are allowed."""
+    values = values_by_spelling(allowed)
+    place = {value: place for place, (value, _) in enumerate(allowed)}
+    return {word: place[values[fold(word)]] for value, spellings in allowed for word in (value, *spellings)}
 
 
 def _flags(cells: pa.BooleanArray) -> NDArray[np.int8]:
@@ -312,8 +380,14 @@ def as_arrow(cells: Cells) -> Cells:
     return (chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()).dictionary_encode()
 
 
-def _codes(texts: pa.DictionaryArray) -> NDArray[np.int32]:
-    """Return for each text its place in the dictionary, -1 where there is none."""
+def codes_of(texts: pa.DictionaryArray) -> NDArray[np.int32]:
+    """Return for each text its place in the dictionary, -1 where there is none.
+
+    Examples
+    --------
+    >>> codes_of(pa.array(["b", None, "a", "b"], ENCODED)).tolist()
+    [0, -1, 1, 0]
+    """
     codes: NDArray[np.int32] = (texts.indices.fill_null(-1) if texts.null_count else texts.indices).to_numpy()
     return codes
 
@@ -322,7 +396,7 @@ def _distinct(cells: Cells) -> tuple[NDArray[Any], NDArray[np.object_]]:
     """Return for each row the place of its value among the distinct ones, -1 where it has none, and these."""
     if isinstance(cells, pa.Array):
         encoded = cells.dictionary_encode()
-        return _codes(encoded), encoded.dictionary.to_numpy(zero_copy_only=False)
+        return codes_of(encoded), encoded.dictionary.to_numpy(zero_copy_only=False)
     values = pd.Series(cells, dtype=cells.dtype)
     if values.dtype == object:  # lists and the like cannot be hashed
         values = values.map(to_text, na_action="ignore")
@@ -356,14 +430,14 @@ def _spread(results: Sequence[Any], codes: NDArray[Any], column: Column) -> Any:
     if column.kind == "category":
         place = {value: place for place, value in enumerate(column.allowed)}
         return np.array([place.get(result, -1) for result in results], dtype=np.int8).take(codes)
-    if column.kind in ("integer", "number"):
-        return np.array(results, dtype=np.float64).take(codes)
-    missing, dtype = (NO_DAY, np.int64) if column.kind == "date" else (-1, np.int8)
-    return np.array([missing if result is None else result for result in results], dtype=dtype).take(codes)
+    none = _NONE[column.kind]
+    return np.array([none if result is None else result for result in results], dtype=none.dtype).take(codes)
 
 
 def _missing(column: Column, length: int) -> Read:
-    return Read(_spread([], np.full(length, -1, dtype=np.int32), column), {})
+    if column.kind == "string":
+        return Read(Coded(np.full(length, -1, dtype=np.int32), np.empty(0, dtype=object)), {})
+    return Read(np.full(length, _NONE[column.kind]), {})
 
 
 def _typed(read: Read, column: Column) -> Typed:
@@ -396,6 +470,7 @@ def coerce_table(
     notes: Notes,
     *,
     schools: "Made | None" = None,
+    names: Names | None = None,
 ) -> "Made":
     """Return a table with exactly the columns and dtypes of `table`, and what could not be read.
 
@@ -411,6 +486,8 @@ def coerce_table(
         Writes the problems down.
     schools : Made or None
         The table of schools: with their stages a year of entry (2019级) can be read as a grade.
+    names : Names or None
+        Those of tables that were read before.
 
     Examples
     --------
@@ -420,8 +497,9 @@ def coerce_table(
     >>> made.frame().astype(str).to_dict("records"), made.problems
     ([{'term': '2020-1', 'start': '2020-09-01', 'end': '2021-01-15'}], [])
     """
-    reads: list[Read] = []
+    reads: list[Read | _Later] = []
     problems: list[Problem] = []
+    names = names or Names()
     for column in table.columns:
         if column.name not in sent:
             reads.append(_missing(column, len(rows)))
@@ -430,15 +508,24 @@ def coerce_table(
                 problems.append(notes.whole(kind, column=column.name, name=column.name, zh=column.zh))
             continue
         cells = sent[column.name]
+        if (
+            column.name == "name" and column.role == "identity"
+        ):  # no text is a wrong one, and hardly anybody asks for it
+            reads.append(partial(read_cells, cells, column))
+            continue
         if column.name == "grade":
             cells = _grades_from_entry_years(cells, sent, rows, schools)
-        read = read_cells(cells, column)
+        read = read_cells(cells, column, names)
         reads.append(read)
         if read.faults:
             problems += _fault_problems(as_series(cells, rows), read.faults, column=column, notes=notes)
         if column.required and (missing := read.missing).any():
             problems += notes.each("missing_value", list(rows[missing]), column=column.name)
-    known = {(_FORMS[column.kind], column.name): read.values for column, read in zip(table.columns, reads, strict=True)}
+    known: dict[Any, Any] = {
+        (_FORMS[column.kind], column.name): read.values
+        for column, read in zip(table.columns, reads, strict=True)
+        if isinstance(read, Read)
+    }
     known |= {ROWS: rows, COLUMNS: frozenset(table.names)}
     return Made(partial(_frame, table, reads, rows), known, problems)
 
@@ -451,12 +538,16 @@ class Made(NamedTuple):
     problems: list[Problem]
 
 
-def _frame(table: Table, reads: Sequence[Read], rows: pd.Index) -> pd.DataFrame:
+_Later: TypeAlias = Callable[[], Read]
+"""Reads a column when it is asked for."""
+
+
+def _frame(table: Table, reads: Sequence[Read | _Later], rows: pd.Index) -> pd.DataFrame:
     """Return the frame of a table, of blocks that pandas holds as they are: to make its own takes ten times as long."""
     alike: dict[np.dtype[Any], list[tuple[int, Typed]]] = {}
     blocks: list[tuple[Typed, NDArray[np.intp]]] = []
     for place, (column, read) in enumerate(zip(table.columns, reads, strict=True)):
-        values = _typed(read, column)
+        values = _typed(read if isinstance(read, Read) else read(), column)
         if isinstance(values, np.ndarray):
             alike.setdefault(values.dtype, []).append((place, values))
         else:
@@ -491,6 +582,8 @@ def _fault_problems(raw: pd.Series, faults: Faults, *, column: Column, notes: No
 
 def _grades_from_entry_years(cells: Cells, sent: Mapping[str, Cells], rows: pd.Index, schools: "Made | None") -> Cells:
     """Replace 2019级(2)班 by the grade, where the term and the stage of the school say which it is."""
+    if isinstance(cells, np.ndarray) and cells.dtype.kind in "biufM":
+        return cells
     if not isinstance(cells, pa.Array) and cells.dtype != object and not is_text_dtype(cells.dtype):
         return cells
     if "term" not in sent or not any(ENTRY_YEAR.search(fold(str(value))) for value in _distinct(as_arrow(cells))[1]):

@@ -1,12 +1,13 @@
 """What stands above the columns of a file, and which columns of the schema these are."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
+from typing import NamedTuple
 
 from dropout_risk.notes import Notes
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, SUBJECT_HEADERS, TABLES, Problem
-from dropout_risk.words import fold
+from dropout_risk.words import clean, fold
 
 
 def expected_names() -> str:
@@ -31,6 +32,39 @@ def headers_of(names: tuple[str, ...]) -> frozenset[str]:
     """
     headers = [header for name in names for column in TABLES[name].columns for header in column.headers]
     return frozenset(map(fold, [*headers, *(SUBJECT_HEADERS if "grades" in names else ())]))
+
+
+class Headed(NamedTuple):
+    """The headers of a sheet, and what stands under them; this is kept for sheets that look alike and never changed."""
+
+    headers: tuple[str, ...]
+    """On one line each."""
+    folded: tuple[str, ...]
+    """As they are compared."""
+    places: Mapping[str, Mapping[str, list[int]]]
+    """For each table the columns found, and where."""
+
+
+def headed(headers: tuple[str, ...], tables: tuple[str, ...]) -> Headed:
+    """Return which columns of some tables stand under the headers of a sheet.
+
+    Examples
+    --------
+    >>> headed(("学期", "Start "), ("terms",)).places
+    {'terms': {'term': [0], 'start': [1]}}
+    """
+    is_short = sum(map(len, headers)) <= _LONGEST_KEPT  # what is kept has a bound however long headers are
+    return _headed(headers, tables) if is_short else _headed.__wrapped__(headers, tables)
+
+
+_LONGEST_KEPT = 1000
+
+
+@lru_cache(maxsize=256)
+def _headed(headers: tuple[str, ...], tables: tuple[str, ...]) -> Headed:
+    headers = tuple(map(clean, headers))
+    folded = tuple(map(fold_header, headers))
+    return Headed(headers, folded, {table: match(headers, folded, table) for table in tables})
 
 
 def match(headers: Sequence[str], folded: Sequence[str], table: str) -> dict[str, list[int]]:

@@ -4,7 +4,8 @@ A line of an attendance register has a first day, and one letter for each day fr
 exam, and one mark for each subject.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dropout_risk.arrays import NO_DAY
-from dropout_risk.coercion import ENCODED, Cells, Read, as_arrow, cells_of_values, dtype_of, read_cells
+from dropout_risk.coercion import ENCODED, Cells, Read, as_arrow, cells_of_values, codes_of, dtype_of, read_cells
 from dropout_risk.errors import TableError
 from dropout_risk.schema import MISSED_EXAM, TABLES
 from dropout_risk.words import fold
@@ -68,29 +69,27 @@ def days_of_lines(lines: Mapping[str, Cells], rows: pd.Index) -> tuple[dict[str,
     readable &= first != NO_DAY
     if not readable.all():
         texts = pc.if_else(pa.array(readable), texts, _ONE_RECORD)
-    points, ends = _points(texts)
-    lengths = np.diff(ends, prepend=0)
-    per_line = max(int(lengths.max(initial=0)), 1)
+    points, bounds = _points(texts)
+    starts = bounds[:-1]
+    per_line = max(int((bounds[1:] - starts).max(initial=0)), 1)
     if per_line * len(rows) > MAX_DAYS:
         raise TableError(f"attendance: the register has more than {MAX_DAYS:,} days; send fewer students at a time.")
-    tells = np.ones(int(points.max(initial=0)) + 1, dtype=bool)
-    tells[[point for point in map(ord, _NO_RECORD) if point < len(tells)]] = False
-    told = np.flatnonzero(tells.take(points))
-    line = np.repeat(np.arange(len(rows)), lengths).take(told)
-    day = told - (ends - lengths).take(line)
-    days = {name: _repeated(cells, line) for name, cells in lines.items() if name not in ("date", "code")}
-    date: Cells = (first.take(line) + day).view("datetime64[D]")
-    code: Cells = _categories(points.take(told))
+    places = _places_of_letters(points).take(points)
+    told = np.flatnonzero(places != _NOTHING)
+    over_days = partial(np.repeat, repeats=np.diff(np.searchsorted(told, bounds)))
+    days = {name: _spread(cells, over_days) for name, cells in lines.items() if name not in ("date", "code")}
+    date: Cells = (told + over_days(first - starts)).view("datetime64[D]")
+    code: Cells = _letters(points.take(told)) if places.min(initial=0) == _NO_CODE else _codes(places.take(told))
     if not readable.all():
-        odd = ~readable[line]
-        date = np.where(odd, _objects(lines["date"])[line], _objects(date))
-        code = np.where(odd, _objects(lines["code"])[line], _objects(code))
+        odd = over_days(~readable)
+        date = np.where(odd, over_days(_objects(lines["date"])), _objects(date))
+        code = np.where(odd, over_days(_objects(lines["code"])), _objects(code))
     days |= {"date": date, "code": code}
-    return days, pd.Index(rows.to_numpy().take(line) * per_line + day), per_line
+    return days, pd.Index(told + over_days(rows.to_numpy() * per_line - starts), copy=False), per_line
 
 
-_SEVERAL = r"^[\[{]"
-"""How a list or an object of JSON looks as a text: its letters are no days."""
+_SEVERAL = "[{"
+"""How a list and an object of JSON begin as a text: its letters are no days."""
 
 _ONE_RECORD = "N"
 """Stands for a line that cannot be read, which is one row."""
@@ -102,10 +101,11 @@ def _texts(cells: Cells) -> tuple[pa.LargeStringArray, npt.NDArray[np.bool_]]:
     if not isinstance(texts, pa.DictionaryArray):
         values = [_whole(value) if isinstance(value, str) else None for value in _objects(cells)]
         texts = pa.array(values, ENCODED)
-    texts = texts.dictionary_decode()
-    lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
-    several = pc.fill_null(pc.match_substring_regex(texts, _SEVERAL), False).to_numpy(zero_copy_only=False)
-    return texts, (lengths > 0) & (lengths <= LONGEST_LINE) & ~several
+    lengths = pc.utf8_length(texts.dictionary).to_numpy()
+    may_be_line = (lengths > 0) & (lengths <= LONGEST_LINE)
+    for start in _SEVERAL:
+        may_be_line &= ~pc.starts_with(texts.dictionary, start).to_numpy(zero_copy_only=False)
+    return texts.dictionary_decode(), np.append(may_be_line, False).take(codes_of(texts))
 
 
 def _whole(text: str) -> str:
@@ -114,45 +114,73 @@ def _whole(text: str) -> str:
 
 
 def _points(texts: pa.LargeStringArray) -> tuple[npt.NDArray[np.integer[Any]], npt.NDArray[np.int64]]:
-    """Return the letters of all texts, one after another, as numbers, and where each text ends."""
+    """Return the letters of all texts, one after another, as numbers, and the bounds between the texts."""
     if not len(texts):
-        return np.empty(0, np.uint8), np.empty(0, np.int64)
+        return np.empty(0, np.uint8), np.zeros(1, np.int64)
     _, bounds, letters = texts.buffers()
     starts = np.frombuffer(bounds, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     points = np.frombuffer(letters or b"", np.uint8)[starts[0] : starts[-1]]
     if points.max(initial=0) < _BEYOND_ASCII:
-        return points, starts[1:] - starts[0]
+        return points, starts - starts[0]
     wide = np.frombuffer("".join(texts.to_pylist()).encode("utf-32-le"), np.uint32)
-    return wide, np.cumsum(pc.utf8_length(texts).to_numpy())
+    return wide, np.append(0, np.cumsum(pc.utf8_length(texts).to_numpy()))
 
 
 _BEYOND_ASCII = 128
 """The first letter that Arrow, as UTF-8, writes in more than a byte."""
 
 
-def _repeated(cells: Cells, line: npt.NDArray[np.int64]) -> Cells:
-    """Return the value of each line for each of its days; texts as numbers, which are not compared again."""
+def _spread(cells: Cells, over: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Cells:
+    """Return the value of each line for each of its facts; texts as numbers, which are not compared again.
+
+    `over` does this for any array.
+    """
     if not isinstance(cells, pa.DictionaryArray):
-        return cells.take(line)
-    return pa.DictionaryArray.from_arrays(cells.indices.take(pa.array(line)), cells.dictionary, safe=False)
+        return cells.take(over(np.arange(len(cells))))
+    codes = over(codes_of(cells))
+    own = pa.array(codes, mask=codes < 0 if cells.null_count else None)
+    return pa.DictionaryArray.from_arrays(own, cells.dictionary, safe=False)
 
 
 def _objects(cells: Cells) -> npt.NDArray[np.object_]:
     return cells.to_numpy(zero_copy_only=False) if isinstance(cells, pa.Array) else np.asarray(cells, dtype=object)
 
 
-def _categories(points: npt.NDArray[np.integer[Any]]) -> pd.Categorical:
-    """Return letters as the schema's own category where all can be read: it passes as it is."""
+_NOTHING, _NO_CODE = -2, -3
+"""Stand for a place among the codes: of a letter where there is no record, and of one that is no code."""
+
+
+def _places_of_letters(points: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int8]:
+    """Return for each letter, up to the last of those that stand there, its place among the schema's codes."""
+    return _places_of_ascii() if points.dtype == np.uint8 else _read_letters(np.flatnonzero(np.bincount(points)))
+
+
+@cache
+def _places_of_ascii() -> npt.NDArray[np.int8]:
+    return _read_letters(np.arange(_BEYOND_ASCII))
+
+
+def _read_letters(points: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+    read = read_cells(pa.array([chr(point) for point in points], ENCODED), TABLES["attendance"]["code"])
+    places = np.full(int(points.max()) + 1, _NO_CODE, dtype=np.int8)
+    places[points] = read.values
+    for wrong in read.faults.values():
+        places[points[wrong]] = _NO_CODE
+    places[[point for point in map(ord, _NO_RECORD) if point < len(places)]] = _NOTHING
+    return places
+
+
+def _codes(places: npt.NDArray[np.int8]) -> Cells:
+    """Return codes as the schema's own category, which passes as it is."""
+    return pd.Categorical.from_codes(places, dtype=dtype_of(TABLES["attendance"]["code"]), validate=False)
+
+
+def _letters(points: npt.NDArray[np.integer[Any]]) -> Cells:
+    """Return letters as they stand there."""
     counts = np.bincount(points)
     letters = [chr(point) for point in np.flatnonzero(counts)]
-    column = TABLES["attendance"]["code"]
-    read = read_cells(pa.array(letters, ENCODED), column)
-    places, dtype = read.values, dtype_of(column)
-    if read.faults:
-        places, dtype = np.arange(len(letters)), pd.CategoricalDtype(letters)
-    place = np.zeros(len(counts), dtype=places.dtype)
-    place[counts > 0] = places
-    return pd.Categorical.from_codes(place.take(points), dtype=dtype, validate=False)
+    place = np.cumsum(counts > 0) - 1
+    return pd.Categorical.from_codes(place.take(points), dtype=pd.CategoricalDtype(letters), validate=False)
 
 
 def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:
@@ -167,8 +195,8 @@ def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Columns ``student_id, date, codes, recorded_at``: a line for each student, and further ones for records that
-        were made on another day, stand there twice or lie more than a year apart. `recorded_at` is empty where records
-        were made on their own day.
+        were made on another day, stand there twice or lie more than `LONGEST_LINE` days after the first. `recorded_at`
+        is empty where records were made on their own day.
 
     Examples
     --------
@@ -180,7 +208,9 @@ def lines_of_days(days: pd.DataFrame) -> pd.DataFrame:
     student, students = pd.factorize(days["student_id"])
     day = days["date"].to_numpy("datetime64[D]").view(np.int64)
     late = days["recorded_at"].mask(days["recorded_at"] == days["date"])
-    keys = pd.DataFrame({"student": student, "recorded_at": late, "year": day // LONGEST_LINE})
+    keys = pd.DataFrame({"student": student, "recorded_at": late})
+    first_of_all = keys.assign(day=day).groupby([*keys], dropna=False)["day"].transform("min").to_numpy(np.int64)
+    keys["stretch"] = (day - first_of_all) // LONGEST_LINE  # counted from each student's own first day
     twice = keys.assign(day=day).groupby([*keys, "day"], dropna=False).cumcount()
     line = keys.assign(twice=twice).groupby([*keys, "twice"], dropna=False, sort=False).ngroup().to_numpy()
     first = pd.Series(day).groupby(line).min().to_numpy()
@@ -229,20 +259,28 @@ def marks_of_lines(
     (['语文', '数学', '数学'], [88.5, 70.0, nan], [False, False, True], [0, 1, 3])
     """
     sheet = [_marks_under(lines[subject]) for subject in subjects]
-    told = np.column_stack([own.told for own in sheet])
-    line, place = np.nonzero(told)
-    score: Cells = np.column_stack([own.read.values for own in sheet])[told]
-    odd = np.column_stack([own.odd for own in sheet])[told]
-    if odd.any():
-        score = np.where(odd, np.column_stack([_objects(own.cells) for own in sheet])[told], _objects(score))
-    missed = np.column_stack([own.missed for own in sheet])[told]
+    place_of = np.flatnonzero(np.column_stack([own.told for own in sheet]))
+    line, place = np.divmod(place_of, len(subjects))
+
+    def over_marks(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return values.take(line)
+
+    def told(columns: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.column_stack(columns).ravel().take(place_of)
+
+    score: Cells = told([own.read.values for own in sheet])
+    if any(own.read.faults for own in sheet):
+        score = np.where(
+            told([own.odd for own in sheet]), told([_objects(own.cells) for own in sheet]), _objects(score)
+        )
+    missed = told([own.missed for own in sheet])
     absent: Cells = pa.array(missed)
     if "absent" in lines:
         absent = np.where(missed, np.array(True, dtype=object), _objects(lines["absent"])[line])
-    marks = {name: _repeated(own, line) for name, own in lines.items() if name not in subjects}
+    marks = {name: _spread(own, over_marks) for name, own in lines.items() if name not in subjects}
     subject = pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), pa.array(subjects, pa.large_string()))
     marks |= {"subject": subject, "score": score, "absent": absent}
-    return marks, pd.Index(rows.to_numpy().take(line) * len(subjects) + place), len(subjects)
+    return marks, pd.Index(rows.to_numpy().take(line) * len(subjects) + place, copy=False), len(subjects)
 
 
 class _Marks(NamedTuple):
@@ -266,15 +304,17 @@ class _Marks(NamedTuple):
         return odd
 
 
-def _marks_under(cells: Cells) -> _Marks:
+def _marks_under(cells: "Cells | list[Any]") -> _Marks:
     """Return the marks of a subject, the words that stand for none taken out."""
     missed = np.zeros(len(cells), dtype=bool)
-    if not (isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf"):
-        values = _objects(cells)
-        words = {place: value for place, value in enumerate(values) if isinstance(value, str)}
+    if isinstance(cells, list) or not (isinstance(cells, np.ndarray) and cells.dtype.kind in "biuf"):
+        values = list(cells) if isinstance(cells, list) else _objects(cells).tolist()
+        words = {at: value for at, value in enumerate(values) if type(value) is not float and isinstance(value, str)}
         none = {word for word in set(words.values()) if fold(word) in _MISSED}
-        missed[[place for place, word in words.items() if word in none]] = True
-        cells = cells_of_values(np.where(missed, np.array(None), values).tolist()) if none else cells
+        for at, word in words.items():
+            if word in none:
+                missed[at], values[at] = True, None
+        cells = cells_of_values(values) if none or isinstance(cells, list) else cells
     return _Marks(cells, read_cells(cells, TABLES["grades"]["score"]), missed)
 
 

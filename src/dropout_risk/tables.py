@@ -28,6 +28,7 @@ from dropout_risk.coercion import (
     ENCODED,
     Cells,
     Made,
+    Names,
     as_series,
     cells_of,
     cells_of_values,
@@ -37,11 +38,10 @@ from dropout_risk.coercion import (
 from dropout_risk.errors import SettingsError, TableError
 from dropout_risk.headers import (
     expected_names,
-    fold_header,
     folded_set,
+    headed,
     header_problems,
     headers_of,
-    match,
     subjects_among,
 )
 from dropout_risk.notes import Notes
@@ -229,7 +229,10 @@ def _sheet_of(name: str, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequen
         keys = dict.fromkeys(key for row in rows for key in row)
         columns = {clean(str(key)): [row.get(key) for row in rows] for key in keys}
         length = len(rows)
-    return Sheet(None, (name,), [cells_of_values(values) for values in columns.values()], length, tuple(columns))
+    headers = tuple(columns)
+    marks = subjects_among(headed(headers, ("grades",)).places["grades"]) if name == "grades" else ()
+    cells = [values if header in marks else cells_of_values(values) for header, values in columns.items()]
+    return Sheet(None, (name,), cells, length, headers)
 
 
 def read_flat(path: str | Path, *, codes: Collection[str] = ()) -> pd.DataFrame:
@@ -372,8 +375,7 @@ def _is_mark_sheet(sheet: Sheet) -> bool:
     row = header_row(sheet, ("grades",))
     if row is None:
         return False
-    headers = [clean(header) for header in headers_in(sheet, row)]
-    found = match(headers, list(map(fold_header, headers)), "grades")
+    found = headed(headers_in(sheet, row), ("grades",)).places["grades"]
     return "student_id" in found and len(subjects_among(found)) > 1
 
 
@@ -390,11 +392,9 @@ def _split(sheet: Sheet, name: str, *, term: str | None) -> tuple[list[_Piece], 
             f"{sheet.file}: no header of the table {name} in the first {HEADER_ROWS} rows; put headers such "
             f"as {wanted} above the columns."
         )
-    headers = [clean(header) for header in headers_in(sheet, row)]
-    folded = list(map(fold_header, headers))
-    places = {table: match(headers, folded, table) for table in names}
+    headers, folded, places = headed(headers_in(sheet, row), names)
     columns = sheet.below(row)
-    rows: pd.Index = pd.RangeIndex(sheet.length - row - 1)
+    rows: pd.Index = pd.RangeIndex.from_range(range(sheet.length - row - 1))  # quicker than its constructor
     notes = Notes(names[0], Tables({}))
     problems = header_problems(headers, folded, places, notes=notes, file=sheet.file)
     out = _left_out(columns, len(rows)) if sheet.headers is None else np.zeros(len(rows), dtype=bool)
@@ -512,6 +512,7 @@ def _ids_from_id_numbers(students: pd.DataFrame) -> pd.Series | None:
 
 def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: pd.DataFrame | None = None) -> Tables:
     made: dict[str, Made] = {}
+    names = Names()
     sources: dict[str, tuple[Source, ...]] = {}
     problems = list(problems)
     for name, table in TABLES.items():
@@ -526,7 +527,7 @@ def _assemble(pieces: Sequence[_Piece], problems: Sequence[Problem], *, oracle: 
         )
         columns, rows = _joined(placed)
         notes = Notes(name, Tables({}, sources=sources))
-        made[name] = coerce_table(table, columns, rows, notes, schools=made.get("schools"))
+        made[name] = coerce_table(table, columns, rows, notes, schools=made.get("schools"), names=names)
         problems += made[name].problems
         for piece, first in placed:
             problems += notes.each("too_many_cells", (piece.overlong + first).tolist())

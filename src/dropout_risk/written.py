@@ -106,7 +106,7 @@ def _read_date(text: str, column: Column) -> object:
 def _read_category(text: str, column: Column) -> object:
     word = fold(text)
     labelled = _CODE_AND_LABEL.fullmatch(word)
-    values = _values_by_spelling(tuple(column.allowed.items()))
+    values = values_by_spelling(tuple(column.allowed.items()))
     for candidate in (word, labelled[1] if labelled else word):
         if candidate in values:
             return values[candidate]
@@ -116,7 +116,14 @@ def _read_category(text: str, column: Column) -> object:
 
 
 @cache
-def _values_by_spelling(allowed: tuple[tuple[str, tuple[str, ...]], ...]) -> dict[str, str]:
+def values_by_spelling(allowed: tuple[tuple[str, tuple[str, ...]], ...]) -> dict[str, str]:
+    """Return for each spelling that a category may have, as texts are compared, the value that it means.
+
+    Examples
+    --------
+    >>> values_by_spelling((("male", ("男", "M")), ("female", ("女", "F"))))
+    {'male': 'male', '男': 'male', 'm': 'male', 'female': 'female', '女': 'female', 'f': 'female'}
+    """
     values: dict[str, str] = {}
     for value, spellings in allowed:
         for spelling in (value, *spellings):
