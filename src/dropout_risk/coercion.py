@@ -508,9 +508,8 @@ def coerce_table(
                 problems.append(notes.whole(kind, column=column.name, name=column.name, zh=column.zh))
             continue
         cells = sent[column.name]
-        if (
-            column.name == "name" and column.role == "identity"
-        ):  # no text is a wrong one, and hardly anybody asks for it
+        if column.name == "name" and column.role == "identity":
+            # No text is a wrong one, and hardly anybody asks for it.
             reads.append(partial(read_cells, cells, column))
             continue
         if column.name == "grade":

@@ -53,7 +53,7 @@ def headed(headers: tuple[str, ...], tables: tuple[str, ...]) -> Headed:
     >>> headed(("学期", "Start "), ("terms",)).places
     {'terms': {'term': [0], 'start': [1]}}
     """
-    is_short = sum(map(len, headers)) <= _LONGEST_KEPT  # what is kept has a bound however long headers are
+    is_short = len(headers) + sum(map(len, headers)) <= _LONGEST_KEPT  # what is kept has a bound whatever headers are
     return _headed(headers, tables) if is_short else _headed.__wrapped__(headers, tables)
 
 
