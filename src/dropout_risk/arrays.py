@@ -306,6 +306,9 @@ def repeats(keys: Int64s) -> Bools:
     """
     largest = int(keys.max(initial=0))
     if largest > _ROOM * len(keys) + 1000:
+        ordered = np.sort(keys)
+        if (ordered[1:] != ordered[:-1]).all():
+            return np.zeros(len(keys), dtype=bool)
         return pd.Series(keys).duplicated(keep=False).to_numpy()
     stands = np.zeros(largest + 1, dtype=bool)
     stands[keys] = True
