@@ -13,20 +13,23 @@ from dropout_risk.arrays import (
     as_text,
     coded,
     days,
+    distinct_days,
     first_rows,
     flags,
     labels,
     matched,
+    numbered,
     numbers,
     repeats,
     row_keys,
+    span_of_days,
     spread,
     take_rows,
     texts,
     with_dates,
 )
 from dropout_risk.coercion import dtype_of
-from dropout_risk.reference import QUANTILES, Marks
+from dropout_risk.reference import QUANTILES, Marks, Reference
 from dropout_risk.schema import TABLES, Tables
 
 IDS = st.sampled_from(["a", "b", "学生", "", "a "]) | st.none()
@@ -148,19 +151,76 @@ def test_a_frame_is_made_when_it_is_asked_for_and_once() -> None:
     assert made == [1]
 
 
+def exams_of(marks: list[list[float]]) -> Marks:
+    """Return marks of nobody, a list for each exam."""
+    nobody = Coded(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=object))
+    exam = np.repeat(np.arange(len(marks)), [len(own) for own in marks])
+    names = [f"exam {place}" for place in range(len(marks))]
+    return Marks(nobody, nobody, exam >= 0, exam, names, np.concatenate(marks), exam < 0)
+
+
 @given(
     st.lists(
         st.lists(st.floats(0, 1).map(lambda mark: round(mark, 6)), min_size=1, max_size=30), min_size=1, max_size=5
     )
 )
 def test_quantiles_of_many_exams_are_those_of_numpy(exams: list[list[float]]) -> None:
-    names = [f"exam {place}" for place in range(len(exams))]
-    nobody = Coded(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=object))
-    exam = np.repeat(np.arange(len(exams)), [len(marks) for marks in exams])
-    marks = Marks(nobody, nobody, exam >= 0, exam, names, np.concatenate(exams), exam < 0)
-    assert marks.grids() == {
-        name: np.quantile(own, QUANTILES).round(6).tolist() for name, own in zip(names, exams, strict=True)
+    marks = exams_of(exams)
+    assert {name: grid.tolist() for name, grid in marks.grids().items()} == {
+        name: np.quantile(own, QUANTILES).round(6).tolist() for name, own in zip(marks.exams, exams, strict=True)
     }
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0, np.nan]) | st.floats(0, 1), min_size=1, max_size=20),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sets(st.integers(0, 3)),
+)
+def test_a_mark_is_placed_as_two_searches_on_its_grid_place_it(exams: list[list[float]], known: set[int]) -> None:
+    marks = exams_of(exams)
+    given = Reference("2020-01-17", {f"exam {place}": np.linspace(0, 1, 101).tolist() for place in known})
+    grids = marks.grids() | {exam: given.grid(exam) for exam in given.exams}
+    expected = [
+        -1 if np.isnan(mark) else sum(int(np.searchsorted(grids[exam], mark, side)) for side in ("left", "right"))
+        for exam, own in zip(marks.exams, exams, strict=True)
+        for mark in own
+    ]
+    assert marks.places(given).tolist() == expected
+    assert marks.places().tolist() == marks.places(Reference("2020-01-17")).tolist()
+
+
+def test_an_exam_that_is_known_needs_no_grid_of_its_own() -> None:
+    assert list(exams_of([[0.5], [0.25], [np.nan]]).grids(besides={"exam 0"})) == ["exam 1"]
+
+
+@pytest.mark.parametrize("keys", [[], [4, 0, 4, 2], [10**15, 3, 10**15]])
+def test_keys_are_numbered_in_their_order_however_large(keys: list[int]) -> None:
+    place, distinct = numbered(np.array(keys, dtype=np.int64))
+    assert distinct.tolist() == sorted(set(keys))
+    assert distinct[place].tolist() == keys
+
+
+@pytest.mark.parametrize("values", [[], [None], ["2020-01-03", None], ["2020-01-03", "2020-01-01", "2020-01-03"]])
+def test_distinct_days_come_in_the_order_of_time(values: list[str | None]) -> None:
+    frame = pd.DataFrame({"start": pd.to_datetime(pd.Series(values, dtype=object)).astype("datetime64[us]")})
+    tables = Tables({"terms": frame})
+    place, distinct = distinct_days(tables, "terms", "start")
+    assert distinct[place].tolist() == days(tables, "terms", "start").tolist()
+    assert distinct.tolist() == sorted(set(distinct.tolist()))
+
+
+def test_the_span_of_days_says_where_days_are_missing() -> None:
+    dates = pd.DataFrame({"start": pd.to_datetime(["1970-01-03", None]), "end": pd.to_datetime([None, None])})
+    tables = Tables({"terms": dates.astype("datetime64[us]")})
+    assert span_of_days(tables, "terms", "start") == (NO_DAY, 2)
+    assert span_of_days(tables, "terms", "end") == (NO_DAY, NO_DAY)
+    told = with_dates(tables, "terms", "end", np.array([5, 4]))
+    assert [span_of_days(told, "terms", column) for column in ("start", "end")] == [(NO_DAY, 2), (4, 5)]
+    first, last = span_of_days(take_rows(told, "terms", np.zeros(0, dtype=np.int64)), "terms", "end")
+    assert first > last
 
 
 @pytest.mark.parametrize("values", [[], [None], ["2020-01-01", None]])

@@ -13,7 +13,7 @@ from county_builder import (
     weekday_calendar,
 )
 
-from dropout_risk.asof import at_risk
+from dropout_risk.asof import at_risk, on_roll, to_day
 from dropout_risk.descriptions import FEATURES, GROUPS, MEASURES, RULE_LABELS, SHOWN
 from dropout_risk.features import MONOTONE, RANDOM_RULE, RULES, build_features, rule_scores
 from dropout_risk.reference import Reference, build_reference
@@ -563,3 +563,14 @@ def test_the_lot_of_a_student_depends_on_the_seed_and_the_name_alone(ranked):
     assert abs(np.corrcoef(lots, other)[0, 1]) < 0.1
     assert abs(np.corrcoef(lots["2020-1"], lots["2020-2"])[0, 1]) < 0.15
     assert abs(lots.mean() - 0.5) < 0.05
+
+
+@pytest.mark.parametrize("day", ["2019-12-02", "2020-01-17"])
+def test_the_roll_that_features_leave_for_the_scores_is_that_of_the_day(county, day):
+    """Attendance of the long past is left out of features; the roll does not depend on it."""
+    tables = county.replace(terms=county["terms"])
+    build_features(tables, day)
+    kept, own = on_roll(tables, to_day(day)), on_roll(county.replace(terms=county["terms"]), to_day(day))
+    assert kept.ids.tolist() == own.ids.tolist()
+    assert kept.labels.tolist() == own.labels.tolist()
+    assert kept.cause.codes.tolist() == own.cause.codes.tolist()

@@ -18,6 +18,7 @@ LAYERS = [
         "calibration",
         "figures",
         "plain",
+        "placing",
         "treeshap",
         "engines",
         "access",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dropout_risk.arrays import NO_DAY, day_number, days, texts
+from dropout_risk.arrays import NO_DAY, Int32s, at_places, day_number, days, span_of_days, texts
 from dropout_risk.asof import Terms, on_roll
 from dropout_risk.errors import SettingsError
 from dropout_risk.schema import Tables
@@ -135,17 +135,29 @@ def _stale(tables: Tables, students: Sequence[str], day: pd.Timestamp, max_days:
         days(tables, "attendance", "date"),
         day_number(day),
     )
-    newest = np.full(len(present.names) + 1, NO_DAY)
-    seen = date <= today
-    np.maximum.at(newest, present.codes, date if seen.all() else np.where(seen, date, NO_DAY))
     here = on_roll(tables, day)
-    school = np.append(here.school.codes, -1)  # also of who is not on roll
+    school_of_name = at_places(here.school.codes, here.places_of(present.names.tolist()), -1)
+    if _all_told_lately(tables, school_of_name, len(here.school.names), today, max_days):
+        return {}
+    newest = np.full(len(present.names) + 1, NO_DAY)
+    np.maximum.at(newest, present.codes, np.where(date <= today, date, NO_DAY))
     last = np.full(len(here.school.names) + 1, NO_DAY)
-    np.maximum.at(last, school[here.places_of(present.names.tolist())], newest[:-1])
-    last[-1] = NO_DAY
-    own = last[school[here.places_of(students)]]
+    np.maximum.at(last, school_of_name, newest[:-1])
+    last[-1] = NO_DAY  # of who is not on roll
+    own = last[at_places(here.school.codes, here.places_of(students), -1)]
     stale = (own != NO_DAY) & (today - own > max_days)
     return {students[row]: pd.Timestamp(int(own[row]), unit="D") for row in np.flatnonzero(stale).tolist()}
+
+
+def _all_told_lately(tables: Tables, school_of_name: Int32s, schools: int, today: int, max_days: int) -> bool:
+    """Return whether each school has a record of the last day that is told of, and that day is not too long ago."""
+    last = span_of_days(tables, "attendance", "date")[1]
+    if not today - max_days <= last <= today:
+        return False
+    told = texts(tables, "attendance", "student_id").codes[days(tables, "attendance", "date") == last]
+    lately = np.zeros(schools + 1, dtype=bool)  # the last, at -1, is no known school
+    lately[at_places(school_of_name, told, -1)] = True
+    return bool(lately[:-1].all())
 
 
 def _unsupported_grade(grade: float, grades: Collection[int]) -> Withheld:

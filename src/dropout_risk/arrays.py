@@ -6,6 +6,7 @@ a column of a frame costs a hundred. Each array is made once for a table, in the
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
+from itertools import repeat
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -40,6 +41,9 @@ ROWS, COLUMNS = ("row_labels", ""), ("columns", "")
 
 _KEYED, _BEFORE = ("keyed", ""), ("before", "")
 """Under which it is kept whether the key is unique, and how to get an array from the table that this one came from."""
+
+_SPAN = "span_of_days"
+_LAST_DAY = int(np.iinfo(np.int64).max)
 
 
 class Coded(NamedTuple):
@@ -92,16 +96,44 @@ def days(tables: Tables, name: str, column: str) -> Int64s:
 
 
 def distinct_days(tables: Tables, name: str, column: str) -> tuple[npt.NDArray[np.intp], Int64s]:
-    """Return the place of each row's day among the distinct days of a column of dates, and these.
+    """Return the place of each row's day among the distinct days of a column of dates, and these, the first day first.
 
     Examples
     --------
     >>> frame = pd.DataFrame({"start": pd.to_datetime(["1970-01-03", "1970-01-02", "1970-01-03"])})
     >>> place, distinct = distinct_days(Tables({"terms": frame}), "terms", "start")
     >>> place.tolist(), distinct.tolist()
-    ([0, 1, 0], [2, 1])
+    ([1, 0, 1], [1, 2])
     """
-    return tables.derived_of(name, ("distinct_days", column), lambda: pd.factorize(days(tables, name, column)))
+    return tables.derived_of(name, ("distinct_days", column), lambda: _distinct_days(tables, name, column))
+
+
+def _distinct_days(tables: Tables, name: str, column: str) -> tuple[npt.NDArray[np.intp], Int64s]:
+    day, first = days(tables, name, column), span_of_days(tables, name, column)[0]
+    if first == NO_DAY:
+        distinct, place = np.unique(day, return_inverse=True)
+        return place, distinct
+    place, distinct = numbered(day - first)
+    return place, distinct + first
+
+
+def span_of_days(tables: Tables, name: str, column: str) -> tuple[int, int]:
+    """Return the first and the last day of a column of dates.
+
+    The first is `NO_DAY` where any day is missing, the last where all are; without rows the first is after the last.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"start": pd.to_datetime(["1970-01-03", "1970-01-02"])})
+    >>> span_of_days(Tables({"terms": frame}), "terms", "start")
+    (1, 2)
+    """
+
+    def read() -> tuple[int, int]:
+        day = days(tables, name, column)
+        return int(day.min(initial=_LAST_DAY)), int(day.max(initial=NO_DAY))
+
+    return tables.derived_of(name, (_SPAN, column), read)
 
 
 def numbers(tables: Tables, name: str, column: str) -> Floats:
@@ -145,15 +177,28 @@ def matched(one: Coded, other: Coded) -> Int32s:
     >>> matched(Coded(np.array([0, -1, 1]), np.array(["a", "b"])), Coded(np.array([0]), np.array(["b"]))).tolist()
     [-1, -1, 0]
     """
-    if one.names is other.names:
-        return one.codes
-    return spread(one, places(one.names, other.names))
+    return one.codes if same_names(one, other) else spread(one, places(one.names, other.names))
+
+
+def same_names(one: Coded, other: Coded) -> bool:
+    """Return whether the numbers of both stand for the same texts, as in tables that list the same students alike."""
+    return one.names is other.names or np.array_equal(one.names, other.names)
 
 
 def places(names: Iterable[str], among: Iterable[str]) -> Int32s:
-    """Return the place of each name among others, each there once; -1 where it is not there."""
-    place = {name: at for at, name in enumerate(among)}
-    return np.array([place.get(name, -1) for name in names], dtype=np.int32)
+    """Return the place of each name among others, each there once; -1 where it is not there.
+
+    Examples
+    --------
+    >>> places(["b", "c"], ["a", "b"]).tolist()
+    [1, -1]
+    """
+    place = {name: at for at, name in enumerate(_listed(among))}
+    return np.fromiter(map(place.get, _listed(names), repeat(-1)), dtype=np.int32)
+
+
+def _listed(names: Iterable[str]) -> Iterable[str]:
+    return names.tolist() if isinstance(names, np.ndarray) else names
 
 
 def spread(coded: Coded, values: npt.NDArray[N], missing: Any = -1) -> npt.NDArray[N]:
@@ -164,7 +209,20 @@ def spread(coded: Coded, values: npt.NDArray[N], missing: Any = -1) -> npt.NDArr
     >>> spread(Coded(np.array([0, -1, 1]), np.array(["a", "b"])), np.array([1.5, 2.5]), np.nan).tolist()
     [1.5, nan, 2.5]
     """
-    return np.append(values, np.array([missing], dtype=values.dtype))[coded.codes]
+    return at_places(values, coded.codes, missing)
+
+
+def at_places(values: npt.NDArray[N], place: npt.NDArray[np.integer], missing: Any) -> npt.NDArray[N]:
+    """Return the one of `values` that stands at each place, `missing` where the place is -1.
+
+    Examples
+    --------
+    >>> at_places(np.array([1.5, 2.5]), np.array([1, -1]), np.nan).tolist()
+    [2.5, nan]
+    """
+    padded = np.empty(len(values) + 1, dtype=values.dtype)
+    padded[:-1], padded[-1] = values, missing
+    return padded.take(place)
 
 
 def first_rows(coded: Coded) -> Int64s:
@@ -189,14 +247,14 @@ def row_keys(tables: Tables, name: str, columns: Sequence[str]) -> Int64s:
     >>> row_keys(Tables({"attendance": frame}), "attendance", ["student_id", "date"]).tolist()
     [3, 3, 5]
     """
-    keys, *parts = (_part(tables, name, column) for column in columns)
-    size = int(keys.max(initial=0)) + 1
-    for part in parts:
-        radix = int(part.max(initial=0)) + 1
+    (keys, size), *parts = (_part(tables, name, column) for column in columns)
+    for part, radix in parts:
         if size * radix > _LARGEST:
             keys = np.unique(keys, return_inverse=True)[1]
             size = int(keys.max(initial=0)) + 1
-        keys, size = keys * radix + part, size * radix
+        keys *= radix
+        keys += part
+        size *= radix
     return keys
 
 
@@ -205,17 +263,37 @@ _ROOM = 8
 """Counts that a row may cost where rows are counted by key."""
 
 
-def _part(tables: Tables, name: str, column: str) -> Int64s:
+def _part(tables: Tables, name: str, column: str) -> tuple[Int64s, int]:
+    """Return a column as numbers from 0, which stands for a missing value, and above how large they cannot be."""
     kind = TABLES[name][column].kind
     if kind == "date":
-        day = days(tables, name, column)
-        earliest = int(day.min(initial=np.iinfo(np.int64).max))
-        if earliest != NO_DAY:
-            return day - (earliest - 1)
-        earliest = int(day[day != NO_DAY].min(initial=np.iinfo(np.int64).max))
-        return np.where(day == NO_DAY, 0, day - (earliest - 1))
-    codes = labels(tables, name, column) if kind == "category" else texts(tables, name, column).codes
-    return codes.astype(np.int64) + 1
+        day, (first, last) = days(tables, name, column), span_of_days(tables, name, column)
+        if first != NO_DAY:
+            return day - (first - 1), max(last - first, 0) + 2
+        first = int(day[day != NO_DAY].min(initial=_LAST_DAY))
+        return np.where(day == NO_DAY, 0, day - (first - 1)), max(last - first, 0) + 2
+    if kind == "category":
+        return np.add(labels(tables, name, column), 1, dtype=np.int64), len(TABLES[name][column].allowed) + 1
+    text = texts(tables, name, column)
+    return np.add(text.codes, 1, dtype=np.int64), len(text.names) + 1
+
+
+def numbered(keys: Int64s) -> tuple[Int64s, Int64s]:
+    """Return the place of each key, a number from 0 on, among the distinct ones, and these in their order.
+
+    Examples
+    --------
+    >>> place, distinct = numbered(np.array([7, 3, 7]))
+    >>> place.tolist(), distinct.tolist()
+    ([1, 0, 1], [3, 7])
+    """
+    largest = int(keys.max(initial=0))
+    if largest > _ROOM * len(keys) + 1000:
+        distinct, place = np.unique(keys, return_inverse=True)
+        return place, distinct
+    stands = np.zeros(largest + 1, dtype=bool)
+    stands[keys] = True
+    return (np.cumsum(stands) - 1).take(keys), np.flatnonzero(stands)
 
 
 def repeats(keys: Int64s) -> Bools:
@@ -228,6 +306,9 @@ def repeats(keys: Int64s) -> Bools:
     """
     largest = int(keys.max(initial=0))
     if largest > _ROOM * len(keys) + 1000:
+        ordered = np.sort(keys)
+        if (ordered[1:] != ordered[:-1]).all():
+            return np.zeros(len(keys), dtype=bool)
         return pd.Series(keys).duplicated(keep=False).to_numpy()
     stands = np.zeros(largest + 1, dtype=bool)
     stands[keys] = True
@@ -316,6 +397,7 @@ def with_dates(tables: Tables, name: str, column: str, values: Int64s) -> Tables
         return get(tables, name)
 
     known: dict[object, Any] = {_BEFORE: before, COLUMNS: columns_of(tables, name), ("days", column): values}
+    known |= {key: span for key, span in tables.known_of(name).items() if key[0] == _SPAN and key[1] != column}
     if _KEYED in tables.known_of(name) and column not in TABLES[name].key:
         known[_KEYED] = is_keyed(tables, name)
     return tables.with_frame(name, lambda: tables[name].assign(**{column: as_dates(values)}), known)
@@ -327,7 +409,11 @@ def _taken(value: Any, rows: npt.NDArray[np.intp]) -> Any:
 
 def _array(array_of: Callable[..., T], tables: Tables, name: str, column: str, make: Callable[[Cells], T]) -> T:
     """Return the array that `make` gives of a column, worked out once under the name of the function `array_of`."""
-    key, get = (array_of.__name__, column), partial(array_of, column=column)
+    key, known = (array_of.__name__, column), tables.known_of(name)
+    if key in known:
+        kept: T = known[key]
+        return kept
+    get = partial(array_of, column=column)
     return _kept(key, tables, name, get, lambda: make(_cells(tables, name, column)))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from dropout_risk.arrays import (
     as_day,
     as_days,
     as_text,
+    at_places,
     coded,
     day_number,
     days,
@@ -36,6 +38,8 @@ from dropout_risk.arrays import (
     places,
     repeated_keys,
     row_labels,
+    same_names,
+    span_of_days,
     spread,
     take_rows,
     texts,
@@ -51,7 +55,7 @@ EXITS = ("dropout", "transfer_out", "suspended", "graduated", "died", "emigrated
 """Status changes that end a student's presence."""
 
 _CHANGES = tuple(TABLES["status_changes"]["change"].allowed)
-_EXIT_LABELS = [_CHANGES.index(change) for change in EXITS]
+_IS_EXIT = np.array([*(change in EXITS for change in _CHANGES), False])  # the last, at -1, stands for no change
 
 _CLOSED = list(TABLES["attendance"]["code"].allowed).index("X")
 
@@ -221,13 +225,12 @@ def cut(tables: Tables, as_of: str | date | pd.Timestamp) -> Tables:
 def _known(tables: Tables, name: str, day: int) -> Tables:
     """Return the tables with those rows of `name` that were known on a day, and when each became known."""
     happened, recorded = _event_days(tables, name), days(tables, name, "recorded_at")
-    unknown = recorded == NO_DAY  # the smallest of all days: what has no day passes
-    if unknown.any():
-        recorded = np.where(unknown, happened, recorded)
+    first, last = span_of_days(tables, name, "recorded_at")
+    if first == NO_DAY:  # the smallest of all days: what has no day passes
+        recorded = happened if last == NO_DAY else np.where(recorded == NO_DAY, happened, recorded)
         tables = with_dates(tables, name, "recorded_at", recorded)
-    seen = (recorded <= day) & (happened <= day)
-    if not seen.all():
-        tables = take_rows(tables, name, np.flatnonzero(seen))
+    if max(recorded.max(initial=NO_DAY), happened.max(initial=NO_DAY)) > day:
+        tables = take_rows(tables, name, np.flatnonzero((recorded <= day) & (happened <= day)))
     return _without_rivals(tables, name)
 
 
@@ -245,9 +248,10 @@ def attendance_between(tables: Tables, start: pd.Timestamp, end: pd.Timestamp) -
     """Return `tables` with the daily attendance of these days only, to spare what follows the long past."""
     if "attendance" not in tables:
         return tables
-    day = days(tables, "attendance", "date")
-    inside = (day >= day_number(start)) & (day <= day_number(end))
-    return tables if inside.all() else take_rows(tables, "attendance", np.flatnonzero(inside))
+    day, (first, last) = days(tables, "attendance", "date"), span_of_days(tables, "attendance", "date")
+    if first >= day_number(start) and last <= day_number(end):
+        return tables
+    return take_rows(tables, "attendance", np.flatnonzero((day >= day_number(start)) & (day <= day_number(end))))
 
 
 def latest(tables: Tables) -> Tables:
@@ -332,15 +336,20 @@ class OnRoll:
 
     def places_of(self, students: Iterable[str]) -> Int32s:
         """Return the place of each of `students` on the roll, -1 for anybody else."""
-        return np.array([self._place.get(student, -1) for student in students], dtype=np.int32)
+        return np.fromiter(map(self._place.get, students, repeat(-1)), dtype=np.int32)
 
     @cached_property
     def _place(self) -> dict[str, int]:
         return {student: place for place, student in enumerate(self.ids.tolist())}
 
 
-def on_roll(tables: Tables, day: pd.Timestamp) -> OnRoll:
-    """Return every student on roll in the term of `day`; arguments and order are those of `roll`.
+def on_roll(tables: Tables, day: pd.Timestamp, *, known: Tables | None = None) -> OnRoll:
+    """Return every student on roll in the term of `day`; order and first arguments are those of `roll`.
+
+    Parameters
+    ----------
+    known
+        The tables as cut on `day`, where they are at hand.
 
     Examples
     --------
@@ -349,11 +358,15 @@ def on_roll(tables: Tables, day: pd.Timestamp) -> OnRoll:
     >>> on_roll(tables, day).ids.tolist() == roll(tables, day).index.tolist()
     True
     """
-    return tables.derived(("on roll", day), lambda: _read_roll(tables, day))
+
+    def read() -> OnRoll:
+        seen = cut(tables.only("terms", "schools", "enrolments", "status_changes"), day) if known is None else known
+        return _read_roll(seen, day)
+
+    return tables.derived(("on roll", day), read)
 
 
-def _read_roll(tables: Tables, day: pd.Timestamp) -> OnRoll:
-    known = cut(tables.only("terms", "schools", "enrolments", "status_changes"), day)
+def _read_roll(known: Tables, day: pd.Timestamp) -> OnRoll:
     rows, cause = _on_roll(known, day)
     student, school = texts(known, "enrolments", "student_id"), texts(known, "enrolments", "school_id")
     county, school_class = counties_enrolled(known), texts(known, "enrolments", "class_id")
@@ -372,8 +385,8 @@ def _read_roll(tables: Tables, day: pd.Timestamp) -> OnRoll:
 def counties_enrolled(tables: Tables) -> Coded:
     """Return the county of each row of the enrolments, -1 where it is not known."""
     schools, county = texts(tables, "schools", "school_id"), texts(tables, "schools", "county_id")
-    of_school = np.append(county.codes, -1)[np.append(first_rows(schools), -1)]
-    return Coded(of_school[matched(texts(tables, "enrolments", "school_id"), schools)], county.names)
+    of_school = at_places(county.codes, first_rows(schools), -1)
+    return Coded(at_places(of_school, matched(texts(tables, "enrolments", "school_id"), schools), -1), county.names)
 
 
 def _on_roll(known: Tables, day: pd.Timestamp) -> tuple[Int64s, Coded]:
@@ -383,11 +396,11 @@ def _on_roll(known: Tables, day: pd.Timestamp) -> tuple[Int64s, Coded]:
     student, rows = texts(known, "enrolments", "student_id"), rows_in_term(known, "enrolments", running)
     rows = rows[np.argsort(_rank_of(student)[student.codes[rows]], kind="stable")]
     last = _last_changes(known, Coded(student.codes[rows], student.names))
-    ended = np.append(days(known, "status_changes", "date"), NO_DAY)[last]
-    change = np.append(labels(known, "status_changes", "change"), -1)[last]
-    arrival = np.append(days(known, "status_changes", "arrival_date"), NO_DAY)[last]
+    ended = at_places(days(known, "status_changes", "date"), last, NO_DAY)
+    change = at_places(labels(known, "status_changes", "change"), last, -1)
+    arrival = at_places(days(known, "status_changes", "arrival_date"), last, NO_DAY)
     begun = _event_days(known, "enrolments")[rows]
-    gone = np.isin(change, _EXIT_LABELS) & (ended != NO_DAY) & (begun != NO_DAY) & (ended >= begun)
+    gone = _IS_EXIT[change] & (ended != NO_DAY) & (begun != NO_DAY) & (ended >= begun)
     gone &= ~((change == _CHANGES.index("transfer_out")) & (arrival == NO_DAY))
     cause = np.where(gone, change, -1)
     if terms.ends_school_year(running):
@@ -406,7 +419,7 @@ def _rank_of(ids: Coded) -> Int64s:
 def _last_changes(known: Tables, students: Coded) -> Int64s:
     """Return the row of the last status change of each of `students`, -1 without any."""
     day, change = days(known, "status_changes", "date"), labels(known, "status_changes", "change")
-    comes = ~np.isin(change, _EXIT_LABELS)  # of one day, an exit comes before an arrival
+    comes = ~_IS_EXIT[change]  # of one day, an exit comes before an arrival
     order = np.lexsort((np.where(change < 0, len(_CHANGES), change), comes, np.where(day == NO_DAY, _LAST_DAY, day)))
     student = matched(texts(known, "status_changes", "student_id"), students)[order]
     last = np.full(len(students.names) + 1, -1)
@@ -423,10 +436,13 @@ class Students:
     ----------
     ids : object array (n,)
     school : Coded, the school of each
+    listed : Coded
+        `ids` by their numbers in the table from which they come, whose names other tables share as a rule.
     """
 
     ids: Texts
     school: Coded
+    listed: Coded
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> "Students":
@@ -440,20 +456,32 @@ class Students:
         if not frame.index.is_unique:
             twice = frame.index[frame.index.duplicated()][0]
             raise TableError(f"student_id {twice} stands twice among the students; keep one row for each.")
-        return cls(frame.index.to_numpy(dtype=object), coded(frame["school_id"]))
+        return cls.without_table(frame.index.to_numpy(dtype=object), coded(frame["school_id"]))
+
+    @classmethod
+    def without_table(cls, ids: Texts, school: Coded) -> "Students":
+        """Return students who come from no table."""
+        return cls(ids, school, Coded(np.arange(len(ids), dtype=np.int32), ids))
 
     @classmethod
     def enrolled(cls, tables: Tables, rows: Int64s) -> "Students":
         """Return the students of some rows of the enrolments."""
         student, school = texts(tables, "enrolments", "student_id"), texts(tables, "enrolments", "school_id")
-        return cls(student.names[student.codes[rows]], Coded(school.codes[rows], school.names))
+        listed = Coded(student.codes[rows], student.names)
+        return cls(student.names[listed.codes], Coded(school.codes[rows], school.names), listed)
 
     def rows_of(self, ids: Coded) -> Int32s:
         """Return the place of each of `ids` among the students, -1 for anybody else."""
-        return matched(ids, Coded(_NO_CODES, self.ids))
+        if same_names(ids, self.listed):
+            return spread(ids, self._place)
+        return spread(ids, at_places(self._place, places(ids.names, self.listed.names), -1))
 
-
-_NO_CODES = np.zeros(0, dtype=np.int32)
+    @cached_property
+    def _place(self) -> Int32s:
+        """Return the place of each name of `listed` among the students."""
+        place = np.full(len(self.listed.names), -1, dtype=np.int32)
+        place[self.listed.codes] = np.arange(len(self.ids))
+        return place
 
 
 def rows_at_risk(known: Tables, day: pd.Timestamp) -> Int64s:
@@ -465,8 +493,8 @@ def rows_at_risk(known: Tables, day: pd.Timestamp) -> Int64s:
 def rows_in_term(tables: Tables, name: str, term: str) -> Int64s:
     """Return the rows of a table that are of this term."""
     of_row = texts(tables, name, "term")
-    [code] = places([term], of_row.names)
-    return np.flatnonzero(of_row.codes == code) if code >= 0 else np.zeros(0, dtype=np.int64)
+    names = of_row.names.tolist()
+    return np.flatnonzero(of_row.codes == names.index(term)) if term in names else np.zeros(0, dtype=np.int64)
 
 
 def county_of_schools(tables: Tables) -> pd.Series:
@@ -555,9 +583,10 @@ def _reported_days(tables: Tables, schools: Texts, *, start: int, end: int) -> n
         return is_open
     running = rows_in_term(tables, "enrolments", Terms.of(tables).at(as_day(start)))
     student, school = texts(tables, "enrolments", "student_id"), texts(tables, "enrolments", "school_id")
-    first = np.append(first_rows(Coded(student.codes[running], student.names)), -1)
-    row = np.append(spread(school, places(school.names, schools))[running], -1)
-    of_record = row[first[matched(texts(tables, "attendance", "student_id"), student)]]
+    first = first_rows(Coded(student.codes[running], student.names))
+    row = spread(school, places(school.names, schools))[running]
+    of_student = at_places(row, first, -1)
+    of_record = at_places(of_student, matched(texts(tables, "attendance", "student_id"), student), -1)
     here = inside & (of_record >= 0)
     is_open[of_record[here], at[here]] = True
     return is_open

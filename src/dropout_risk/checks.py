@@ -16,9 +16,9 @@ from dropout_risk.arrays import (
     Coded,
     Floats,
     Int8s,
-    Int32s,
     Int64s,
     Texts,
+    at_places,
     columns_of,
     days,
     distinct_days,
@@ -31,6 +31,7 @@ from dropout_risk.arrays import (
     places,
     repeated_keys,
     row_labels,
+    span_of_days,
     spread,
     texts,
 )
@@ -85,7 +86,8 @@ def _grouped(
     """Return one warning for all rows that are wrong; it shows the first cell of `shown`: a column, or values."""
     if not wrong.any():
         return []
-    rows, cells = row_labels(tables, name)[wrong], _shown(tables, name, wrong, shown)
+    rows, cells = row_labels(tables, name), _shown(tables, name, wrong, shown)
+    rows = rows if wrong.all() else rows[wrong]
     return Notes(name, tables).grouped(kind, rows, column=column, values=cells, **details)
 
 
@@ -105,6 +107,8 @@ def _required_values(tables: Tables) -> list[Problem]:
     for name in tables:
         for column in TABLES[name].columns:
             if not column.required or (name, column.name, None) in told:
+                continue
+            if column.kind == "date" and span_of_days(tables, name, column.name)[0] != NO_DAY:
                 continue
             missing = _missing(tables, name, column)
             if missing.any():
@@ -163,17 +167,18 @@ def _dates(tables: Tables) -> list[Problem]:
         event = TABLES[name].event
         if event is None:
             continue
-        recorded = days(tables, name, "recorded_at")
-        known = recorded != NO_DAY
+        recorded, (first, latest) = days(tables, name, "recorded_at"), span_of_days(tables, name, "recorded_at")
         if event != "recorded_at":
             happened = days(tables, name, event)
-            if last != NO_DAY:
+            if NO_DAY != last < span_of_days(tables, name, event)[1]:
                 end = str(np.datetime64(last, "D"))
                 future = happened > last
                 problems += _grouped(tables, name, "future_date", future, column=event, shown=event, end=end)
-            early = known & (recorded < happened)
-            problems += _grouped(tables, name, "recorded_early", early, column="recorded_at", shown="recorded_at")
-        problems += _grouped(tables, name, "no_recorded_at", ~known, column="recorded_at")
+            if latest != NO_DAY:
+                early = (recorded != NO_DAY) & (recorded < happened)
+                problems += _grouped(tables, name, "recorded_early", early, column="recorded_at", shown="recorded_at")
+        if first == NO_DAY:
+            problems += _grouped(tables, name, "no_recorded_at", recorded == NO_DAY, column="recorded_at")
     return problems
 
 
@@ -292,8 +297,7 @@ def _calendar_date(day: Int64s) -> tuple[Floats, Int64s, Int64s]:
 
 def _looked_up(keys: Coded, known: Coded, values: Floats) -> Floats:
     """Return for each key what stands in the first row of `known` with the same text, NaN where there is none."""
-    row = np.append(first_rows(known), -1)[matched(keys, known)]
-    return np.asarray(np.append(values, np.nan)[row])
+    return at_places(values, at_places(first_rows(known), matched(keys, known), -1), np.nan)
 
 
 # ------------------------------------------------------------------------------------ attendance
@@ -323,20 +327,31 @@ class _Spans:
 
 @dataclass(frozen=True)
 class _Placed:
-    """For every row of attendance the student, day, term and school as numbers.
+    """For every row of attendance the day, and the student and term, as numbers.
 
-    A term or a school that is not known is one more than the last, a student -1. `school_of` has a row for each student
-    and a column for each term, and one more of both for what is not known.
+    A term or a school that is not known is one more than the last. `school_of` has a row for each student and a column
+    for each term, and one more of both for what is not known; `at` is where a row of attendance stands in it, counted
+    row by row, from the end where the student is not known.
     """
 
-    student: Int32s
     day: Int64s
-    term: Int64s
-    school: Int64s
+    at: Int64s
     school_of: Int64s
     days: Int64s
     terms: _Spans
     schools: Texts
+
+    @property
+    def school(self) -> Int64s:
+        """The school of each row of attendance."""
+        return self.school_of.ravel().take(self.at)
+
+    @property
+    def cell(self) -> Int64s:
+        """The school and the term of each row of attendance as one number."""
+        terms = self.school_of.shape[1]
+        cell: Int64s = (self.school_of * terms + np.arange(terms)).ravel().take(self.at)
+        return cell
 
 
 def _place(tables: Tables, terms: _Spans) -> _Placed:
@@ -347,15 +362,11 @@ def _place(tables: Tables, terms: _Spans) -> _Placed:
     column = spread(in_term, places(in_term.names, terms.names))
     school_of[enrolled.codes, column] = np.where(school.codes < 0, unknown, school.codes)
     school_of[-1], school_of[:, -1] = unknown, unknown
-    student = matched(texts(tables, "attendance", "student_id"), enrolled)
-    day, distinct = distinct_days(tables, "attendance", "date")
-    term = terms.at(distinct)[day]
-    return _Placed(student, day, term, _at(school_of, student, term), school_of, distinct, terms, school.names)
-
-
-def _at(table: npt.NDArray[T], row: npt.NDArray[Any], column: Int64s) -> npt.NDArray[T]:
-    """Return ``table[row, column]``, at a third of the price; only a row may be -1."""
-    return np.asarray(table.ravel()[row * np.int64(table.shape[1]) + column])
+    present, (day, distinct) = texts(tables, "attendance", "student_id"), distinct_days(tables, "attendance", "date")
+    row = places(present.names, enrolled.names).astype(np.int64)
+    at = spread(present, row * school_of.shape[1], -school_of.shape[1])
+    at += terms.at(distinct).take(day)
+    return _Placed(day, at, school_of, distinct, terms, school.names)
 
 
 def _attendance(tables: Tables) -> list[Problem]:
@@ -367,7 +378,7 @@ def _attendance(tables: Tables) -> list[Problem]:
         return []
     placed = _place(tables, terms)
     between = (terms.at(placed.days) == len(terms.names)) & (placed.days != NO_DAY) & (placed.days <= terms.end.max())
-    outside, idle = between[placed.day], _without_school(tables, placed)
+    outside, idle = between.take(placed.day), _without_school(tables, placed)
     return [
         *_grouped(tables, "attendance", "outside_term", outside, column="date", shown="date"),
         *_grouped(tables, "attendance", "non_school_day", idle, column="date", shown="date"),
@@ -380,8 +391,9 @@ def _without_school(tables: Tables, placed: _Placed) -> Bools:
     closed = _closed_days(tables, placed)
     if not closed.any():
         return np.zeros(len(placed.day), dtype=bool)
-    may_stand: Bools = _MAY_STAND[labels(tables, "attendance", "code")]
-    return _at(closed, placed.school, placed.day) & ~may_stand
+    may_stand: Bools = _MAY_STAND.take(labels(tables, "attendance", "code"))
+    idle: Bools = closed.ravel().take(placed.school * closed.shape[1] + placed.day) & ~may_stand
+    return idle
 
 
 def _closed_days(tables: Tables, placed: _Placed) -> Bools:
@@ -416,15 +428,18 @@ def _places_of_days(day: Int64s, among: Int64s) -> Int64s:
 def _too_perfect(tables: Tables, placed: _Placed) -> list[Problem]:
     """Find schools in which everybody was there on every day of a term."""
     code, terms = labels(tables, "attendance", "code"), len(placed.terms.names) + 1
-    size = (len(placed.schools) + 1) * terms
-    cell = placed.school * terms + placed.term
-    perfect = np.bincount(cell[_IS_ABSENT[code]], minlength=size) == 0
+    size, cell = (len(placed.schools) + 1) * terms, placed.cell
+    perfect = np.zeros(size, dtype=bool)
+    perfect[cell] = True
+    perfect[cell[np.flatnonzero(_IS_ABSENT.take(code))]] = False
     perfect[-terms:] = False  # of no known school
+    if not perfect.any():
+        return []
     rows = np.flatnonzero(perfect[cell])
     rows = rows[_TELLS[code[rows]]]
     if not len(rows):
         return []
-    seen = np.unique(placed.student[rows] * np.int64(terms) + placed.term[rows])
+    seen = np.unique(placed.at[rows])
     students = np.bincount(placed.school_of.ravel()[seen] * terms + seen % terms, minlength=size)
     told = np.unique(cell[rows] * len(placed.days) + placed.day[rows]) // len(placed.days)
     odd = (students >= PERFECT_STUDENTS) & (np.bincount(told, minlength=size) >= PERFECT_DAYS)

@@ -1,5 +1,6 @@
 """One row of features per student at risk, from facts known on the as-of date and nothing else."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal
 
@@ -9,19 +10,20 @@ import pandas as pd
 
 from dropout_risk.arrays import (
     NO_DAY,
+    Coded,
     Floats,
     Int64s,
-    Texts,
+    at_places,
     days,
     first_rows,
     flags,
     labels,
+    matched,
     numbers,
-    places,
     texts,
 )
-from dropout_risk.asof import Students, Terms, attendance_between, cut, rows_at_risk, rows_in_term, to_day
-from dropout_risk.attendance import MEASURES
+from dropout_risk.asof import Students, Terms, attendance_between, cut, on_roll, rows_in_term, to_day
+from dropout_risk.attendance import MEASURES, tells_of_term
 from dropout_risk.descriptions import FEATURES
 from dropout_risk.reference import (
     PLACES,
@@ -32,7 +34,7 @@ from dropout_risk.reference import (
     exam_marks,
     newest_households,
     poverty_levels,
-    reference_values,
+    school_values,
 )
 from dropout_risk.schema import TABLES, Tables
 
@@ -53,9 +55,8 @@ RANDOM_RULE = "random"
 MISSING_LAST = -2.0
 """Score of a student without a value; the columns of `RULES` lie in 0 to 2."""
 
-_PARENTS_AWAY = [
-    {"none": 0.0, "one_parent": 1.0, "both_parents": 2.0}[who] for who in TABLES["enrolments"]["left_behind"].allowed
-]
+_AWAY = {"none": 0.0, "one_parent": 1.0, "both_parents": 2.0}
+_PARENTS_AWAY = np.array([_AWAY[who] for who in TABLES["enrolments"]["left_behind"].allowed])
 
 
 def build_features(
@@ -92,21 +93,24 @@ def build_features(
     day, terms = to_day(as_of), Terms.of(tables)
     term = terms.at(day)
     known = cut(attendance_between(tables, terms.start((terms.before(term) or [term])[-1]), day), day)
-    rows = rows_at_risk(known, day)
+    here = on_roll(tables, day, known=known)
+    rows = here.rows[here.cause.codes < 0]
     students = Students.enrolled(known, rows)
     attendance = attendance_now(known, students, day)
-    marks = exam_marks(known, day)
-    values = reference_values(known, day, rows=rows, absence=attendance[0], marks=marks, given=reference)
+    schools = school_values(known, day, students=students, absence=attendance[0], given=reference)
     columns = {
         **dict(zip(MEASURES, attendance, strict=True)),
         "absence_change": attendance[0] - _absence_before(known, students, day),
-        **_learning(students, marks, values),
+        **_learning(students, exam_marks(known, day), reference),
         **_household(known, students, day),
         **_enrolment(known, students, rows, terms, term),
-        **_school(students, values),
+        **_school(students, schools),
     }
     matrix = np.column_stack([columns[name] for name in FEATURES]).astype(np.float64, copy=False)
-    return pd.DataFrame(matrix, pd.Index(students.ids, dtype="str", name="student_id"), list(FEATURES))
+    return pd.DataFrame(matrix, pd.Index(students.ids, dtype="str", name="student_id"), _COLUMNS)
+
+
+_COLUMNS = pd.Index(list(FEATURES))
 
 
 def rule_scores(X: pd.DataFrame, seed: int = 0) -> dict[str, np.ndarray]:
@@ -146,6 +150,8 @@ def _absence_before(known: Tables, students: Students, day: pd.Timestamp) -> Flo
     terms = Terms.of(known)
     before = np.full(len(students.ids), np.nan)
     for earlier in terms.before(terms.at(day))[-1:]:
+        if not tells_of_term(known, earlier):
+            continue
         rows = rows_in_term(known, "enrolments", earlier)
         own = students.rows_of(texts(known, "enrolments", "student_id"))[rows]
         then = Students.enrolled(known, rows[own >= 0])
@@ -153,8 +159,8 @@ def _absence_before(known: Tables, students: Students, day: pd.Timestamp) -> Flo
     return before
 
 
-def _learning(students: Students, marks: Marks, reference: Reference) -> dict[str, Floats]:
-    row, place = students.rows_of(marks.student), reference.places(marks)
+def _learning(students: Students, marks: Marks, reference: Reference | None) -> dict[str, Floats]:
+    row, place = students.rows_of(marks.student), marks.places(reference)
     own, n = row >= 0, len(students.ids)
     shape = n, len(marks.subject.names)
     cell = row * shape[1] + marks.subject.codes
@@ -189,9 +195,9 @@ def _first_known(values: Floats, others: Floats) -> Floats:
 def _household(known: Tables, students: Students, day: pd.Timestamp) -> dict[str, Floats]:
     newest = newest_households(known, students)
     return {
-        "poverty_level": poverty_levels(known, students, day),
-        "mother_away": _share(np.append(flags(known, "households", "mother_away"), np.int8(-1))[newest]),
-        "siblings": np.append(numbers(known, "households", "siblings"), np.nan)[newest],
+        "poverty_level": poverty_levels(known, students, day, newest=newest),
+        "mother_away": _share(at_places(flags(known, "households", "mother_away"), newest, -1)),
+        "siblings": at_places(numbers(known, "households", "siblings"), newest, np.nan),
     }
 
 
@@ -207,9 +213,9 @@ def _enrolment(known: Tables, students: Students, rows: Int64s, terms: Terms, te
         "travel_minutes": numbers(known, "enrolments", "travel_minutes")[rows],
         "boarding": _share(flags(known, "enrolments", "boarding")[rows]),
         "migrant": _share(flags(known, "enrolments", "migrant")[rows]),
-        "parents_away": np.append(_PARENTS_AWAY, np.nan)[labels(known, "enrolments", "left_behind")[rows]],
+        "parents_away": at_places(_PARENTS_AWAY, labels(known, "enrolments", "left_behind")[rows], np.nan),
         "grade": grade,
-        "years_over_age": _years_over_age(known, students.ids, grade, terms.start(term)),
+        "years_over_age": _years_over_age(known, students, grade, terms.start(term)),
         "before_summer": np.full(len(rows), float(terms.ends_school_year(term))),
     }
 
@@ -237,14 +243,16 @@ def years_over_age(known: Tables, students: pd.DataFrame, term_start: pd.Timesta
     >>> years_over_age(Tables({"students": born}), students, pd.Timestamp("2019-09-02")).tolist()
     [2.0]
     """
-    years = _years_over_age(known, students.index.to_numpy(dtype=object), students["grade"].to_numpy(float), term_start)
+    ids = students.index.to_numpy(dtype=object)
+    asked = Students.without_table(ids, Coded(np.full(len(ids), -1, dtype=np.int32), ids[:0]))
+    years = _years_over_age(known, asked, students["grade"].to_numpy(float), term_start)
     return pd.Series(years, students.index)
 
 
-def _years_over_age(known: Tables, ids: Texts, grade: Floats, term_start: pd.Timestamp) -> Floats:
+def _years_over_age(known: Tables, students: Students, grade: Floats, term_start: pd.Timestamp) -> Floats:
     listed = texts(known, "students", "student_id")
-    row = np.append(first_rows(listed), -1)[places(ids, listed.names)]
-    birth = np.append(days(known, "students", "birth_date"), NO_DAY)[row]
+    row = at_places(first_rows(listed), matched(students.listed, listed), -1)
+    birth = at_places(days(known, "students", "birth_date"), row, NO_DAY)
     born = birth.view("datetime64[D]").astype("datetime64[M]")
     year, month = np.divmod(born.view(np.int64), 12)
     not_yet = (month > _SEPTEMBER) | ((month == _SEPTEMBER) & (birth.view("datetime64[D]") > born))
@@ -257,8 +265,8 @@ _SEPTEMBER = 8
 """Counted from 0, as numpy counts months."""
 
 
-def _school(students: Students, reference: Reference) -> dict[str, Floats]:
+def _school(students: Students, schools: Mapping[str, Mapping[str, Any]]) -> dict[str, Floats]:
     unknown = dict.fromkeys(SCHOOL_COLUMNS)
-    table = [[reference.schools.get(name, unknown)[c] for c in SCHOOL_COLUMNS] for name in students.school.names]
+    table = [[schools.get(name, unknown)[c] for c in SCHOOL_COLUMNS] for name in students.school.names]
     of_school = np.array([*table, list(unknown.values())], dtype=np.float64)[students.school.codes]
     return {f"school_{name}": of_school[:, place] for place, name in enumerate(SCHOOL_COLUMNS)}

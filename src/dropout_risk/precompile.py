@@ -1,6 +1,6 @@
 """Make the machine code once, so that nobody waits for the compiler later: ``python -m dropout_risk.precompile``.
 
-The first use of the SHAP kernel and of the attendance kernel compiles them, which takes a quarter of a minute; after
+The first use of the kernels of SHAP, attendance and exams compiles them, which takes a quarter of a minute; after
 that their code is read from disk. An installation, an image or a service does it before anybody asks.
 """
 
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dropout_risk.attendance import attendance_features
+from dropout_risk.placing import draw_grids, place_marks
 from dropout_risk.treeshap import compile_boosters
 
 
@@ -23,6 +24,7 @@ def precompile() -> None:
     >>> precompile()
     """
     compile_attendance()
+    compile_exams()
     compile_trees()
 
 
@@ -43,6 +45,13 @@ def compile_attendance() -> None:
     records = pd.DataFrame({"student_id": "a", "date": days, "code": ["P", "U"]})
     for own in (records, records.assign(recorded_at=days)):
         attendance_features(own, ["a"], as_of=days[1], start=days[0])
+
+
+def compile_exams() -> None:
+    """Compile the kernel of exams."""
+    mark, points, grids = np.array([0.5, 0.9]), np.linspace(0, 1, 3), np.empty((1, 3))
+    draw_grids(mark, np.array([2]), points, grids)
+    place_marks(mark, np.array([0, 0]), grids, np.array([-1, -1]))
 
 
 def main() -> None:

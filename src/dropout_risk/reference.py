@@ -4,11 +4,10 @@ A single school that asks for scores sends its own roster only. The reference ca
 its students get the very features that the county's own run gives them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,13 @@ from dropout_risk.arrays import (
     Floats,
     Int32s,
     Int64s,
+    at_places,
     day_number,
     days,
     flags,
     labels,
     matched,
+    numbered,
     numbers,
     places,
     texts,
@@ -96,40 +97,14 @@ class Reference:
         """Return the reference that `to_dict` wrote."""
         return cls(values["as_of"], values["exams"], values["schools"], values.get("terms", {}))
 
-    def over(self, other: "Reference") -> "Reference":
-        """Return a reference in which this one's exams, schools and terms win over those of `other`."""
-        return Reference(
-            self.as_of,
-            {**other.exams, **self.exams},
-            {**other.schools, **self.schools},
-            {**other.terms, **self.terms},
-        )
-
-    def places(self, marks: "Marks") -> Int64s:
-        """Return the place of each mark within county, grade and exam as a whole number of `PLACES`.
-
-        Returns
-        -------
-        int array (n,)
-            0 lowest, `PLACES` highest; -1 where the mark or the exam is not known. Sums of whole numbers are exact,
-            in whatever order the marks come.
-        """
-        place = np.full(len(marks.mark), -1)
-        for exam, own in zip(marks.exams, marks.slices(), strict=True):
-            grid = self._grid(exam)
-            if grid is not None:
-                mark = marks.mark[own]
-                place[own] = np.searchsorted(grid, mark, "left") + np.searchsorted(grid, mark, "right")
-        return np.where(np.isnan(marks.mark), -1, place)
-
-    def _grid(self, exam: str) -> Floats | None:
+    def grid(self, exam: str) -> Floats:
+        """Return the marks at `QUANTILES` of an exam that the reference knows."""
         if exam not in self._grids:
-            known = self.exams.get(exam)
-            self._grids[exam] = None if known is None else np.asarray(known, dtype=np.float64)
+            self._grids[exam] = np.asarray(self.exams[exam], dtype=np.float64)
         return self._grids[exam]
 
     @cached_property
-    def _grids(self) -> dict[str, Floats | None]:
+    def _grids(self) -> dict[str, Floats]:
         return {}
 
     def school_table(self) -> pd.DataFrame:
@@ -166,8 +141,14 @@ def build_reference(tables: Tables, as_of: str | date | pd.Timestamp) -> Referen
     """
     day, known = to_day(as_of), cut(tables, as_of)
     rows = rows_at_risk(known, day)
-    absence = attendance_now(known, Students.enrolled(known, rows), day)[0]
-    return reference_values(known, day, rows=rows, absence=absence, marks=exam_marks(known, day))
+    absence, terms = attendance_now(known, Students.enrolled(known, rows), day)[0], Terms.of(known)
+    dates = zip(terms.names, terms.starts, terms.ends, strict=True)
+    return Reference(
+        str(day.date()),
+        {exam: grid.tolist() for exam, grid in exam_marks(known, day).grids().items()},
+        _school_values(known, day, absence),
+        {name: [str(start.date()), str(end.date())] for name, start, end in dates},
+    )
 
 
 def attendance_now(known: Tables, students: Students, day: pd.Timestamp) -> Floats:
@@ -177,34 +158,24 @@ def attendance_now(known: Tables, students: Students, day: pd.Timestamp) -> Floa
     return term_measures(known, students, term=term, start=terms.start(term), end=min(day, terms.end(term)))
 
 
-def reference_values(
-    known: Tables, day: pd.Timestamp, *, rows: Int64s, absence: Floats, marks: "Marks", given: Reference | None = None
-) -> Reference:
-    """Return the reference from tables cut already.
+def school_values(
+    known: Tables, day: pd.Timestamp, *, students: Students, absence: Floats, given: Reference | None = None
+) -> Mapping[str, Mapping[str, Any]]:
+    """Return the county and `SCHOOL_COLUMNS` of each school, from tables cut already.
 
     What `given` holds wins; only what it lacks is worked out, which for one school of a known county is nothing.
 
     Parameters
     ----------
-    rows : int array (n,)
-        The enrolments of the students at risk.
+    students
+        Those at risk.
     absence : float array (n,)
         Their absence rates so far.
-    marks
-        All marks of this term and the one before.
     """
-    given = given or Reference(str(day.date()), {}, {})
-    exams = {exam: grid for exam, grid in marks.grids().items() if exam not in given.exams}
-    school = texts(known, "enrolments", "school_id")
-    schools = (
-        {} if set(school.names[school.codes[rows]]) <= given.schools.keys() else _school_values(known, day, absence)
-    )
-    terms = Terms.of(known)
-    days = zip(terms.names, terms.starts, terms.ends, strict=True)
-    told = {name: [str(start.date()), str(end.date())] for name, start, end in days}
-    if not exams and not schools and told.keys() <= given.terms.keys():
-        return given
-    return given.over(Reference(str(day.date()), exams, schools, told))
+    told = {} if given is None else given.schools
+    if set(students.school.names[students.school.codes]) <= told.keys():
+        return told
+    return {**_school_values(known, day, absence), **told}
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,30 +200,41 @@ class Marks:
     mark: Floats
     missed: Bools
 
-    def slices(self) -> list[slice]:
-        """Return where the marks of each exam stand."""
-        ends = np.searchsorted(self.exam, np.arange(len(self.exams) + 1)).tolist()
-        return [slice(first, last) for first, last in pairwise(ends)]
+    def grids(self, *, besides: Collection[str] = ()) -> dict[str, Floats]:
+        """Return the marks at `QUANTILES` of each exam that somebody took, but for the exams that are known already."""
+        from dropout_risk.placing import draw_grids
 
-    def grids(self) -> dict[str, list[float]]:
-        """Return the marks at `QUANTILES` of each exam that somebody took."""
-        taken = (self.exam >= 0) & ~np.isnan(self.mark)
-        exam, mark = self.exam[taken], self.mark[taken]
-        mark = mark[np.lexsort((mark, exam))]
-        count = np.bincount(exam, minlength=len(self.exams))
+        wanted = np.array([exam not in besides for exam in self.exams] + [False])  # the last, at -1, is no exam
+        taken = wanted[self.exam] & ~np.isnan(self.mark)
+        count = np.bincount(self.exam[taken], minlength=len(self.exams))
         sat = np.flatnonzero(count)
-        grids = np.round(_quantiles(mark, np.cumsum(count)[sat] - count[sat], count[sat]), 6).tolist()
-        return dict(zip([self.exams[place] for place in sat], grids, strict=True))
+        grids = np.empty((len(sat), len(QUANTILES)))
+        draw_grids(self.mark[taken], np.cumsum(count[sat]), QUANTILES, grids)
+        return dict(zip([self.exams[place] for place in sat.tolist()], np.round(grids, 6), strict=True))
 
+    def places(self, given: Reference | None = None) -> Int64s:
+        """Return the place of each mark within county, grade and exam as a whole number of `PLACES`.
 
-def _quantiles(values: Floats, first: Int64s, count: Int64s) -> Floats:
-    """Return the `QUANTILES` of each stretch of sorted values, shape (stretches, 101), as `numpy.quantile` does."""
-    at = QUANTILES * (count[:, None] - 1)
-    below = np.floor(at)
-    share, below = at - below, first[:, None] + below.astype(np.int64)
-    low, high = values[below], values[np.minimum(below + 1, (first + count - 1)[:, None])]
-    between: Floats = np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share))
-    return between
+        Parameters
+        ----------
+        given
+            Where its exams are known county-wide; those that it lacks are taken from the marks themselves.
+
+        Returns
+        -------
+        int array (n,)
+            0 lowest, `PLACES` highest; -1 where the mark or the exam is not known. Sums of whole numbers are exact,
+            in whatever order the marks come.
+        """
+        from dropout_risk.placing import place_marks
+
+        grids = self.grids(besides=given.exams if given else ())
+        grids |= {exam: given.grid(exam) for exam in self.exams if given and exam in given.exams}
+        place = np.full(len(self.mark), -1)
+        if grids:
+            row = at_places(places(self.exams, grids).astype(np.int64), self.exam, -1)
+            place_marks(self.mark, row, np.array(list(grids.values())), place)
+        return place
 
 
 def exam_marks(known: Tables, day: pd.Timestamp) -> Marks:
@@ -260,12 +242,11 @@ def exam_marks(known: Tables, day: pd.Timestamp) -> Marks:
     terms = Terms.of(known)
     term = terms.at(day)
     recent = [*terms.before(term)[-1:], term]
-    student, enrolled = texts(known, "grades", "student_id"), texts(known, "enrolments", "student_id")
+    student = texts(known, "grades", "student_id")
+    enrolled = matched(student, texts(known, "enrolments", "student_id"))
     held = [rows_in_term(known, "grades", name) for name in recent]
     rows = np.concatenate(held)
-    at = np.concatenate(
-        [_enrolments_of(known, matched(student, enrolled)[own], name) for own, name in zip(held, recent, strict=True)]
-    )
+    at = np.concatenate([_enrolments_of(known, enrolled[own], name) for own, name in zip(held, recent, strict=True)])
     rows, at = rows[at >= 0], at[at >= 0]
     exam, exams = _exams(known, rows, at)
     order = np.argsort(exam, kind="stable")
@@ -291,8 +272,7 @@ def _enrolments_of(known: Tables, students: Int32s, term: str) -> Int64s:
     enrolled, rows = texts(known, "enrolments", "student_id"), rows_in_term(known, "enrolments", term)
     row = np.full(len(enrolled.names) + 1, -1)
     row[enrolled.codes[rows]] = rows
-    row[-1] = -1
-    return row[students]
+    return at_places(row[:-1], students, -1)
 
 
 def _exams(known: Tables, rows: Int64s, at: Int64s) -> tuple[Int64s, list[str]]:
@@ -306,8 +286,8 @@ def _exams(known: Tables, rows: Int64s, at: Int64s) -> tuple[Int64s, list[str]]:
     exam = np.full(len(rows), -1)
     told = np.flatnonzero((parts >= 0).all(axis=0))
     sizes = parts.max(axis=1, initial=0) + 1
-    distinct, exam[told] = np.unique(np.ravel_multi_index(tuple(parts[:, told]), tuple(sizes)), return_inverse=True)
-    names = zip(*np.unravel_index(distinct, tuple(sizes)), strict=True)
+    exam[told], distinct = numbered(np.ravel_multi_index(tuple(parts[:, told]), tuple(sizes)))
+    names = zip(*(part.tolist() for part in np.unravel_index(distinct, tuple(sizes))), strict=True)
     return exam, [f"{county.names[c]}|{term.names[t]}|{g}|{subject.names[s]}|{kinds[k]}" for c, t, g, s, k in names]
 
 
@@ -319,16 +299,19 @@ def newest_households(known: Tables, students: Students) -> Int64s:
     return newest[:-1]
 
 
-def poverty_levels(known: Tables, students: Students, day: pd.Timestamp) -> Floats:
-    """Return the poverty level of each student on the day of the cut: NaN without any household record."""
-    newest = newest_households(known, students)
-    level: Floats = np.append(_LEVELS, np.nan)[np.append(labels(known, "households", "poverty"), -1)[newest]]
-    end = np.append(days(known, "households", "valid_to"), NO_DAY)[newest]
+def poverty_levels(known: Tables, students: Students, day: pd.Timestamp, *, newest: Int64s | None = None) -> Floats:
+    """Return the poverty level of each student on the day of the cut: NaN without any household record.
+
+    `newest` are the `newest_households`, where they are at hand.
+    """
+    row = newest_households(known, students) if newest is None else newest
+    level: Floats = _LEVELS[at_places(labels(known, "households", "poverty"), row, -1)]
+    end = at_places(days(known, "households", "valid_to"), row, NO_DAY)
     level[(end != NO_DAY) & (end < day_number(day))] = 0.0
     return level
 
 
-_LEVELS = np.array([POVERTY_LEVELS[status] for status in TABLES["households"]["poverty"].allowed])
+_LEVELS = np.array([*(POVERTY_LEVELS[status] for status in TABLES["households"]["poverty"].allowed), np.nan])
 
 
 def _school_values(known: Tables, day: pd.Timestamp, absence: Floats) -> dict[str, dict[str, Any]]:

@@ -274,7 +274,8 @@ def _complete(tables: Tables) -> tuple[Tables, list[Problem]]:
             problems.append(notes.whole("missing_table", name=name, zh=table.zh))
         if name not in tables:
             continue
-        missing = [column for column in table.columns if column.name not in columns_of(tables, name)]
+        there_are = columns_of(tables, name)
+        missing = [column for column in table.columns if column.name not in there_are]
         for column in missing:
             problems.append(notes.whole("missing_column", column=column.name, name=column.name, zh=column.zh))
         if there and not missing:

@@ -26,7 +26,7 @@ from dropout_risk.attendance.codes import (
 )
 from dropout_risk.attendance.matrix import AttendanceMatrix, attendance_matrix, attendance_measures, runs
 from dropout_risk.attendance.stream import attendance_features
-from dropout_risk.attendance.term import count_measures, term_attendance, term_measures
+from dropout_risk.attendance.term import count_measures, tells_of_term, term_attendance, term_measures
 
 __all__ = [
     "ABSENT",
@@ -43,6 +43,7 @@ __all__ = [
     "attendance_measures",
     "count_measures",
     "runs",
+    "tells_of_term",
     "term_attendance",
     "term_measures",
 ]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dropout_risk.arrays import Int64s, as_days, as_int32, day_number, days, labels, texts
+from dropout_risk.arrays import Int64s, as_days, as_int32, day_number, days, labels, span_of_days, texts
 from dropout_risk.asof import Students, school_days
 from dropout_risk.attendance.codes import CLOSED, CODE, CODES, MEASURES, NOT_REPORTED
 from dropout_risk.attendance.ids import Int32s
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 EDGE_DAYS = (0, 4)
 """Monday and Friday."""
+
+_IS_EDGE = np.isin(np.arange(7), EDGE_DAYS).view(np.uint8)
 
 _THURSDAY = 3
 """The day of the week of the first day of 1970."""
@@ -91,20 +93,27 @@ def read_cells(tables: Tables, students: Students, *, start: int, end: int) -> "
 
     column = np.arange(max(end - start + 1, 0), dtype=np.int32)
     cells = np.zeros((len(column), len(students.ids)), np.uint8)
-    day = days(tables, "attendance", "date")
-    if not ((day >= start) & (day <= end)).any():  # a roster often brings one term only
+    if not may_have_days(tables, start=start, end=end):
         return cells
-    names = list(TABLES["attendance"]["code"].allowed)
     records = Records(
         row=students.rows_of(texts(tables, "attendance", "student_id")),
-        day=as_int32(day),
+        day=as_int32(days(tables, "attendance", "date")),
         recorded=np.zeros(0, np.int32),
         code=labels(tables, "attendance", "code").astype(np.int32),
-        number=np.array([*map(CODES.index, names), BAD], np.uint8),
+        number=np.array([*_NUMBERS, BAD], np.uint8),
     )
     window = Window(start, end, end, end, 0, len(students.ids), column)
     records.write(cells, window, np.zeros(len(COUNTED), np.int64))
     return cells
+
+
+_NUMBERS = [CODES.index(code) for code in TABLES["attendance"]["code"].allowed]
+
+
+def may_have_days(tables: Tables, *, start: int, end: int) -> bool:
+    """Return whether daily attendance may tell of a day from `start` to `end`: a roster often brings one term only."""
+    first, last = span_of_days(tables, "attendance", "date")
+    return first <= end and last >= start
 
 
 def attendance_measures(matrix: AttendanceMatrix) -> pd.DataFrame:
@@ -142,7 +151,7 @@ def measure_cells(
 
     measures = np.full((len(MEASURES), cells.shape[1]), np.nan)
     opened = is_open.view(np.uint8)
-    on_edge = np.isin((days + _THURSDAY) % 7, EDGE_DAYS).view(np.uint8)
+    on_edge = _IS_EDGE[(days + _THURSDAY) % 7]
     size = BLOCK_ROWS if threads > 1 else max(1, cells.shape[1])
     owns = [slice(*block) for block in blocks(cells.shape[1], size)]
     run_all([partial(measure, cells[:, own], opened, school[own], on_edge, measures[:, own]) for own in owns], threads)

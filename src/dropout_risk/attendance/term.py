@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from dropout_risk.arrays import Coded, Floats, day_number, numbers, texts
-from dropout_risk.asof import Students, open_days, rows_in_term
+from dropout_risk.asof import Students, Terms, open_days, rows_in_term
 from dropout_risk.attendance.codes import MEASURES
-from dropout_risk.attendance.matrix import as_frame, measure_cells, read_cells
+from dropout_risk.attendance.matrix import as_frame, may_have_days, measure_cells, read_cells
 from dropout_risk.schema import Tables
 
 _RATE = MEASURES.index("absence_rate")
@@ -18,7 +18,9 @@ def count_measures(tables: Tables, students: pd.Index, term: str) -> pd.DataFram
     Used for schools that hand in `attendance_counts` instead of daily attendance.
     """
     ids = students.to_numpy(dtype=object)
-    return as_frame(_counted(tables, Students(ids, Coded(np.full(len(ids), -1), ids[:0])), term), students)
+    return as_frame(
+        _counted(tables, Students.without_table(ids, Coded(np.full(len(ids), -1), ids[:0])), term), students
+    )
 
 
 def _counted(tables: Tables, students: Students, term: str) -> Floats:
@@ -43,6 +45,21 @@ def _counted(tables: Tables, students: Students, term: str) -> Floats:
         "not_reported_rate": silent / np.where(known > 0, known, np.nan),
     }
     return np.array(list(measures.values()))
+
+
+def tells_of_term(tables: Tables, term: str) -> bool:
+    """Return whether single days or term counts may tell of anybody's attendance in a term.
+
+    Examples
+    --------
+    >>> from dropout_risk.synthetic import make_county
+    >>> tables = make_county(100, terms=2, seed=1)
+    >>> tells_of_term(tables, "2019-2020-1"), tells_of_term(tables.without("attendance"), "2019-2020-1")
+    (True, False)
+    """
+    terms = Terms.of(tables)
+    start, end = day_number(terms.start(term)), day_number(terms.end(term))
+    return "attendance_counts" in tables or may_have_days(tables, start=start, end=end)
 
 
 def term_attendance(
