@@ -27,7 +27,7 @@ from dropout_risk.explanation import explain
 from dropout_risk.features import build_features
 from dropout_risk.flat import score_flat
 from dropout_risk.pipeline import score
-from dropout_risk.precompile import compile_attendance
+from dropout_risk.precompile import compile_attendance, compile_exams
 from dropout_risk.reference import Reference
 from dropout_risk.registry import load_model
 from dropout_risk.schema import Problem, Tables
@@ -80,6 +80,7 @@ def load(settings: Settings) -> Bundle:
         )
     bundle.model.set_params(n_jobs=1)
     compile_attendance()
+    compile_exams()
     row = {name: [np.nan] for name in names} | {name: pd.Categorical([None]) for name in bundle.model.categories_}
     explain(bundle.model, pd.DataFrame(row)[names])
     return bundle
