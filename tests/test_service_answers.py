@@ -7,13 +7,12 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dropout_risk.reasons import Reason, Reasons
-from dropout_risk.scores import REFUSED_COLUMNS, Scores
+from dropout_risk.scores import Scores, nobody_refused
 from dropout_risk.service import answers
 from dropout_risk.service.answers import write
 from dropout_risk.store.runs import Told
@@ -29,11 +28,9 @@ students = st.lists(st.tuples(texts, numbers, st.lists(reasons, max_size=2), st.
 
 
 def scores_of(rows: list[tuple[str, float, list[Reason], list[str]]]) -> Scores:
-    frame = pd.DataFrame({"student_id": [row[0] for row in rows], "risk": [row[1] for row in rows], "rank": 1})
-    refused = pd.DataFrame(columns=REFUSED_COLUMNS)
-    return Scores(
-        frame, Reasons.of([row[2] for row in rows]), [row[3] for row in rows], refused, len(rows), "2022-07-08", None
-    )
+    students = {"student_id": [row[0] for row in rows], "risk": [row[1] for row in rows], "rank": [1] * len(rows)}
+    reasons, gaps = Reasons.of([row[2] for row in rows]), [row[3] for row in rows]
+    return Scores(students, reasons, gaps, nobody_refused(), len(rows), "2022-07-08", None)
 
 
 def written(scores: Scores, wanted: answers.Format = "json") -> bytes:

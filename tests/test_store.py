@@ -15,7 +15,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -27,7 +26,7 @@ from stores import KINDS, lost_commits, new_store
 from dropout_risk.access import Principal
 from dropout_risk.errors import SettingsError, SignInError, StoreError
 from dropout_risk.reasons import Reason, Reasons
-from dropout_risk.scores import REFUSED_COLUMNS, Scores
+from dropout_risk.scores import Scores, nobody_refused
 from dropout_risk.store import keys, runs
 from dropout_risk.store.audit import Access, lines, verify
 from dropout_risk.store.database import Database, UnknownOutcomeError, back_up
@@ -75,20 +74,23 @@ REASON = Reason(
 def scores(students: dict[str, tuple[str, str]]) -> Scores:
     """Return scores of students by id, each with school and county."""
     n = len(students)
-    frame = pd.DataFrame(
-        {
-            "student_id": list(students),
-            "school_id": [school for school, _ in students.values()],
-            "county_id": [county for _, county in students.values()],
-            "class_id": None,
-            "grade": pd.array([7] * n, dtype="Int64"),
-            "risk": [0.9 - place / 10 for place in range(n)],
-            "band": "high",
-            "rank": range(1, n + 1),
-        }
-    )
-    refused = pd.DataFrame(columns=REFUSED_COLUMNS)
-    return Scores(frame, Reasons.of([[REASON]] * n), [["成绩"]] * n, refused, n, "2022-07-08", "2023-01-13")
+    columns = {
+        "student_id": list(students),
+        "school_id": [school for school, _ in students.values()],
+        "county_id": [county for _, county in students.values()],
+        "class_id": [None] * n,
+        "grade": [7] * n,
+        "risk": [0.9 - place / 10 for place in range(n)],
+        "band": ["high"] * n,
+        "rank": list(range(1, n + 1)),
+    }
+    reasons = Reasons.of([[REASON]] * n)
+    return Scores(columns, reasons, [["成绩"]] * n, nobody_refused(), n, "2022-07-08", "2023-01-13")
+
+
+def with_columns(given: Scores, **columns: list[Any]) -> Scores:
+    """Return scores with other values in some columns."""
+    return replace(given, students={**given.students, **columns})
 
 
 TWO_COUNTIES = {"G1": ("S1", "C1"), "G2": ("S2", "C1"), "G3": ("S3", "C2")}
@@ -247,7 +249,7 @@ def test_equal_risks_of_a_store_from_before_share_a_rank(kind: str) -> None:
         prepare(database)
         for run, own in risks.items():
             given = scores({f"G{number}": ("S1", "C1") for number in range(len(own))})
-            given = replace(given, frame=given.frame.assign(risk=own))
+            given = with_columns(given, risk=own)
             runs.keep(database, run_of(PROVINCE, run), told(database, given), access(PROVINCE))
         downgrade(database, "0004")
         with database.reading() as session:
@@ -493,7 +495,7 @@ def test_a_run_is_kept_whole_or_not_at_all(database: Database) -> None:
     keep(database, COUNTY, "r1")
     with pytest.raises(StoreError):
         keep(database, COUNTY, "r1")
-    unfit = replace(scores(TWO_COUNTIES), frame=scores(TWO_COUNTIES).frame.assign(band=[None, "high", "high"]))
+    unfit = with_columns(scores(TWO_COUNTIES), band=[None, "high", "high"])
     with pytest.raises(StoreError) as caught:
         runs.keep(database, run_of(COUNTY, "r2"), told(database, unfit), access(COUNTY))
     assert "G1" not in str(caught.value)
@@ -551,10 +553,9 @@ def test_a_connection_that_is_killed_before_its_scores_are_sent_keeps_nothing() 
 
 
 def test_what_is_kept_is_what_was_told(database: Database) -> None:
-    given = scores(TWO_COUNTIES)
-    frame = given.frame.assign(grade=pd.array([7, None, 9], dtype="Int64"), school_id=["S1", None, "S2"])
+    given = with_columns(scores(TWO_COUNTIES), grade=[7, None, 9], school_id=["S1", None, "S2"])
     other = replace(REASON, value="鄂温克\n“一”", median=None, changeable=None)
-    given = replace(given, frame=frame, reasons=Reasons.of([[REASON, other], [], [other]]), gaps=[[], ["成绩"], []])
+    given = replace(given, reasons=Reasons.of([[REASON, other], [], [other]]), gaps=[[], ["成绩"], []])
     runs.keep(database, run_of(PROVINCE, "r1"), told(database, given), access(PROVINCE))
     found = runs.scores_of(database, PROVINCE, "r1")
     assert found["grade"].astype(object).where(found["grade"].notna(), None).tolist() == [7, None, 9]
@@ -562,8 +563,9 @@ def test_what_is_kept_is_what_was_told(database: Database) -> None:
     assert found["reasons"].tolist() == [[reason.to_dict() for reason in own] for own in given.reasons]
     assert found["data_gaps"].tolist() == given.gaps
     for name in ("student_id", "county_id", "risk", "band", "rank"):
-        assert found[name].tolist() == frame[name].tolist()
-    assert found["pseudonym"].tolist() == [runs.pseudonyms(database)(student) for student in frame["student_id"]]
+        assert found[name].tolist() == given.students[name]
+    named = runs.pseudonyms(database)
+    assert found["pseudonym"].tolist() == list(map(named, given.students["student_id"]))
 
 
 def test_signs_that_mean_something_to_a_database_are_kept_as_they_are(database: Database) -> None:

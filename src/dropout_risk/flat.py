@@ -19,7 +19,7 @@ from dropout_risk.judgement import MAX_TEST_TERMS, MIN_FOLDS, Progress, Split, T
 from dropout_risk.model import DropoutRiskClassifier
 from dropout_risk.peers import PEERS
 from dropout_risk.schema import NEVER_READ_HEADERS, REFUSED_HEADERS, TABLES
-from dropout_risk.scores import REFUSED_COLUMNS, Scores, ranks
+from dropout_risk.scores import Scores, nobody_refused, ranks
 from dropout_risk.split import TermSplit
 from dropout_risk.tables import read_flat
 from dropout_risk.training import Note, Training, band_cutoffs
@@ -411,12 +411,12 @@ def score_flat(frame: pd.DataFrame, bundle: Bundle, *, reasons: int = 5, lang: L
     order = np.argsort(-explanation.risk, kind="stable")
     gaps = [list(X.columns[row]) for row in X.isna().to_numpy()]
     risk = explanation.risk[order]
-    scored = pd.DataFrame({"row": order + 1, "risk": risk, "band": bundle.band_of(risk), "rank": ranks(risk)})
+    scored = {"row": order + 1, "risk": risk, "band": bundle.band_of(risk), "rank": ranks(risk)}
     return Scores(
-        frame=scored,
+        students={name: values.tolist() for name, values in scored.items()},
         reasons=explanation.reasons(reasons, lang).take(order),
         gaps=[gaps[row] for row in order],
-        refused=pd.DataFrame(columns=REFUSED_COLUMNS),
+        refusals=nobody_refused(),
         rows_in=len(frame),
         as_of=bundle.created,
         expires=None,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dropout_risk.applicability import Limits, withheld
-from dropout_risk.arrays import Coded, as_text
+from dropout_risk.arrays import at_places
 from dropout_risk.asof import OnRoll, Terms, at_risk, on_roll, roll, to_day
 from dropout_risk.backtest import Backtest
 from dropout_risk.bundle import Bundle
@@ -27,7 +27,17 @@ from dropout_risk.features import build_features, rule_scores
 from dropout_risk.hazards import outlook, rise
 from dropout_risk.reasons import Reasons
 from dropout_risk.reference import Reference
-from dropout_risk.scores import Scores, expiry, gaps_of, ranks, reason_columns, refused_rows, why_not_scored
+from dropout_risk.scores import (
+    Scores,
+    as_frame,
+    expiry,
+    gaps_of,
+    ranks,
+    reason_columns,
+    refusals,
+    refused_rows,
+    why_not_scored,
+)
 from dropout_risk.targets import TargetList, target_list
 
 NOBODY = "No student is at risk on {day}: check the as-of date and the enrolments of its term."
@@ -131,18 +141,18 @@ def score(
     read = _read(county, bundle, day, reference, features)
     short = withheld(county.tables, read.X, day, limits) if limits else {}
     read = read.without(short)
-    refused = refused_rows(county, day, scored=read.X.index, lang=lang, withheld=short)
-    if read.X.empty and refused.empty:
+    refused = refusals(county, day, scored=read.X.index, lang=lang, withheld=short)
+    if read.X.empty and not refused["row"]:
         raise TableError(NOBODY.format(day=day.date()))
     risk, told = _explained(read, bundle, reasons, lang)
     order = np.lexsort((read.row, -risk))  # of equal risks in the order of the roll: by id
     gaps = gaps_of(read.X, lang)
     return Scores(
-        frame=_frame(read, bundle, risk, order=order, rank=ranks(risk[order])),
+        students=_students(read, bundle, risk, order=order) | {"rank": ranks(risk[order]).tolist()},
         reasons=told.take(order),
         gaps=[gaps[row] for row in order],
-        refused=refused,
-        rows_in=len(risk) + len(refused),
+        refusals=refused,
+        rows_in=len(risk) + len(refused["row"]),
         as_of=str(day.date()),
         expires=expiry(county.tables, day, bundle.horizon),
         notes=_scoring_notes(bundle, reference, day),
@@ -157,22 +167,25 @@ def _explained(read: _Read, bundle: Bundle, reasons: int, lang: Lang) -> tuple[n
     return explanation.risk, explanation.reasons(reasons, lang)
 
 
-def _frame(
-    read: _Read, bundle: Bundle, risk: np.ndarray, *, order: npt.NDArray[np.intp] | None = None, **others: Any
-) -> pd.DataFrame:
-    """Return one row per student, in that order: who and where, risk and band."""
+def _students(
+    read: _Read, bundle: Bundle, risk: np.ndarray, *, order: npt.NDArray[np.intp] | None = None
+) -> dict[str, list[Any]]:
+    """Return by column a value for each student, in that order: who and where, risk and band."""
     order = np.arange(len(risk)) if order is None else order
     here, row, risk = read.roll, read.row[order], risk[order]
     where = {"school_id": here.school, "county_id": here.county, "class_id": here.school_class}
-    unknown = np.isnan(here.grade[row])
-    columns = {
-        "student_id": read.X.index.take(order),
-        **{name: as_text(Coded(place.codes[row], place.names)) for name, place in where.items()},
-        "grade": pd.arrays.IntegerArray(np.where(unknown, 0, here.grade[row]).astype(np.int64), unknown),
-        "risk": risk,
-        "band": bundle.band_of(risk),
+    return {
+        "student_id": here.ids.take(row).tolist(),
+        **{name: at_places(place.names, place.codes.take(row), None).tolist() for name, place in where.items()},
+        "grade": [None if grade != grade else int(grade) for grade in here.grade.take(row).tolist()],
+        "risk": risk.tolist(),
+        "band": bundle.band_of(risk).tolist(),
     }
-    return pd.DataFrame({**columns, **others}, copy=False)
+
+
+def _placed(county: County, read: _Read, bundle: Bundle) -> pd.DataFrame:
+    """Return who and where, risk and band of each student, with the township."""
+    return _with_township(county, as_frame(_students(read, bundle, _risk(bundle, read.X))))
 
 
 def _with_township(county: County, students: pd.DataFrame) -> pd.DataFrame:
@@ -326,9 +339,9 @@ def support_list(
     now, before = _read(county, bundle, day), _read_last_term(county, bundle, day)
     if now.X.empty:
         raise TableError(NOBODY.format(day=day.date()))
-    frame = _with_township(county, _frame(now, bundle, _risk(bundle, now.X)))
+    frame = _placed(county, now, bundle)
     options: dict[str, Any] = {"capacity": capacity, "place": place, "floor_per_school": floor_per_school, "seed": seed}
-    earlier = None if before is None else _with_township(county, _frame(before, bundle, _risk(bundle, before.X)))
+    earlier = None if before is None else _placed(county, before, bundle)
     previous = None if earlier is None else _listed_then(earlier, frame, options)
     chosen = target_list(
         frame,

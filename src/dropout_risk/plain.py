@@ -1,7 +1,7 @@
 """Figures and tables as plain values for JSON: no numpy, no NaN."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,8 +41,17 @@ def records(frame: "pd.DataFrame") -> list[dict[str, Any]]:
     [{'grade': 7, 'risk': 0.1}, {'grade': None, 'risk': None}]
     """
     columns = columns_of(frame)
-    if not columns or frame.empty:
-        return [{} for _ in range(len(frame))]
+    return rows_of(columns) if columns else [{} for _ in range(len(frame))]
+
+
+def rows_of(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a table that is held by column.
+
+    Examples
+    --------
+    >>> rows_of({"grade": [7, None], "risk": [0.1, 0.2]})
+    [{'grade': 7, 'risk': 0.1}, {'grade': None, 'risk': 0.2}]
+    """
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from dropout_risk.arrays import row_labels, spread, texts
 from dropout_risk.asof import OnRoll, Terms, cut, in_order, on_roll
 from dropout_risk.county import County
 from dropout_risk.descriptions import FEATURES, Lang
-from dropout_risk.plain import records
+from dropout_risk.plain import rows_of
 from dropout_risk.reasons import Reason, Reasons, divided, ends_of
 from dropout_risk.schema import TABLES, Tables
 
@@ -61,16 +61,17 @@ class Scores:
 
     Attributes
     ----------
-    frame
-        One row per scored student, highest risk first: `student_id`, `school_id`, `county_id`, `class_id`,
-        `grade`, `risk`, `band`, `rank` (1 more than the number of students with a higher risk: equal risks share it,
-        and follow one another in the order of ids).
+    students
+        By column a value for each scored student, highest risk first: `student_id`, `school_id`, `county_id`,
+        `class_id`, `grade`, `risk`, `band`, `rank` (1 more than the number of students with a higher
+        risk: equal risks share it, and follow one another in the order of ids).
     reasons
-        For each row of `frame` its reasons, strongest first.
+        For each of them the reasons, strongest first.
     gaps
-        For each row of `frame` the labels of the facts that are not recorded.
-    refused
-        Rows without a score: `table`, `file`, `row`, `student_id`, `column`, `value`, `message`.
+        For each of them the labels of the facts that are not recorded.
+    refusals
+        By column a value for each row without a score: `table`, `file`, `row`, `student_id`, `column`, `value`,
+        `message`.
     rows_in
         Roster rows that came in; equals ``len(frame) + len(refused)``.
     as_of, expires
@@ -79,14 +80,34 @@ class Scores:
         Sentences about the whole roster.
     """
 
-    frame: pd.DataFrame
+    students: Mapping[str, Sequence[Any]]
     reasons: Reasons
     gaps: list[list[str]]
-    refused: pd.DataFrame
+    refusals: Mapping[str, Sequence[Any]]
     rows_in: int
     as_of: str
     expires: str | None
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def scored(self) -> int:
+        """How many students have a score."""
+        return len(self.gaps)
+
+    @property
+    def refused_count(self) -> int:
+        """How many rows have none."""
+        return len(self.refusals["row"])
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The scored students, a row each."""
+        return as_frame(self.students)
+
+    @cached_property
+    def refused(self) -> pd.DataFrame:
+        """The rows without a score."""
+        return pd.DataFrame(self.refusals)
 
     def to_frame(self) -> pd.DataFrame:
         """Return one flat row per student with its reasons spread over columns, for files."""
@@ -97,7 +118,7 @@ class Scores:
         """Return the scores as plain values for JSON."""
         students = [
             {**row, "reasons": [reason.to_dict() for reason in reasons], "data_gaps": gaps}
-            for row, reasons, gaps in zip(records(self.frame), self.reasons, self.gaps, strict=True)
+            for row, reasons, gaps in zip(rows_of(self.students), self.reasons, self.gaps, strict=True)
         ]
         return self.around(students)
 
@@ -107,12 +128,27 @@ class Scores:
             "as_of": self.as_of,
             "expires": self.expires,
             "rows_in": self.rows_in,
-            "scored": len(self.frame),
-            "refused_count": len(self.refused),
+            "scored": self.scored,
+            "refused_count": self.refused_count,
             "students": students,
-            "refused": records(self.refused),
+            "refused": rows_of(self.refusals),
             "notes": list(self.notes),
         }
+
+
+def as_frame(students: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Return students by column as a frame.
+
+    Examples
+    --------
+    >>> as_frame({"student_id": ["S1"], "grade": [None], "risk": [0.5]}).dtypes.astype(str).to_dict()
+    {'student_id': 'str', 'grade': 'Int64', 'risk': 'float64'}
+    """
+    frame = pd.DataFrame(students)
+    return frame.astype({name: dtype for name, dtype in _DTYPES.items() if name in frame})
+
+
+_DTYPES = dict.fromkeys(("student_id", "school_id", "county_id", "class_id", "band"), "str") | {"grade": "Int64"}
 
 
 def ranks(risk: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -175,16 +211,28 @@ def refused_rows(
     withheld: Mapping[str, Withheld] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Return every roster row of the term that got no score, each with one sentence."""
+    return pd.DataFrame(refusals(county, day, scored=scored, lang=lang, withheld=withheld))
+
+
+def refusals(
+    county: County,
+    day: pd.Timestamp,
+    *,
+    scored: pd.Index,
+    lang: Lang,
+    withheld: Mapping[str, Withheld] = MappingProxyType({}),
+) -> dict[str, list[Any]]:
+    """Return what `refused_rows` does, by column."""
     rows = [
         ("enrolments", *one.place, one.student_id, one.column, one.value, one.why[lang])
         for one in _refusals(county, day, scored, withheld)
     ]
-    return pd.DataFrame(rows, columns=REFUSED_COLUMNS) if rows else _nobody_refused().copy(deep=False)
+    return dict(zip(REFUSED_COLUMNS, map(list, zip(*rows, strict=True)), strict=True)) if rows else nobody_refused()
 
 
-@cache
-def _nobody_refused() -> pd.DataFrame:
-    return pd.DataFrame([], columns=REFUSED_COLUMNS)
+def nobody_refused() -> dict[str, list[Any]]:
+    """Return the columns of rows without a score where there are none."""
+    return {name: [] for name in REFUSED_COLUMNS}
 
 
 def why_not_scored(

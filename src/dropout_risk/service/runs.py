@@ -9,7 +9,7 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any
 
-import pandas as pd
+import numpy as np
 from starlette.responses import Response, StreamingResponse
 
 from dropout_risk.errors import InputError, StoreError
@@ -118,8 +118,8 @@ def _run(caller: Caller, loaded: Loaded, scored: Scored, digest: str) -> Run:
         model_digest=loaded.bundle.digest,
         data_digest=digest,
         rows_in=scores.rows_in,
-        scored=len(scores.frame),
-        refused=len(scores.refused),
+        scored=scores.scored,
+        refused=scores.refused_count,
     )
 
 
@@ -139,11 +139,11 @@ def _keep(state: State, caller: Caller, made: Made, *, replay: tuple[str, kept.A
 def _count(state: State, made: Made) -> None:
     """Count what was scored for the figures: rows, causes, risks, drift."""
     metrics, scores = state.metrics, made.scored.scores
-    metrics.rows.labels("scored").inc(len(scores.frame))
-    metrics.rows.labels("refused").inc(len(scores.refused))
-    for column, count in Counter(scores.refused["column"].to_list()).items():
-        metrics.refusals.labels("state" if pd.isna(column) else column).inc(count)
-    risks = scores.frame["risk"].to_numpy()
+    metrics.rows.labels("scored").inc(scores.scored)
+    metrics.rows.labels("refused").inc(scores.refused_count)
+    for column, count in Counter(scores.refusals["column"]).items():
+        metrics.refusals.labels("state" if column is None else column).inc(count)
+    risks = np.array(scores.students["risk"], dtype=np.float64)
     metrics.risks.observe_all(risks)
     made.loaded.drift.note(made.scored.features, risks)
 

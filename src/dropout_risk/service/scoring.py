@@ -27,6 +27,7 @@ from dropout_risk.explanation import explain
 from dropout_risk.features import build_features
 from dropout_risk.flat import score_flat
 from dropout_risk.pipeline import score
+from dropout_risk.plain import columns_of
 from dropout_risk.precompile import compile_attendance, compile_exams
 from dropout_risk.reference import Reference
 from dropout_risk.registry import load_model
@@ -449,11 +450,11 @@ def _score_rows(roster: Roster, bundle: Bundle) -> Scored:
     if not len(rows.frame):
         raise RowsError(_NOTHING_TO_SCORE, _refused_places(rows.refused))
     scores = score_flat(rows.frame, bundle, reasons=roster.reasons, lang=roster.lang)
-    sent_as = rows.frame.index.to_numpy()[scores.frame["row"] - 1]
+    sent_as = rows.frame.index.to_numpy()[np.array(scores.students["row"]) - 1].tolist()
     scores = replace(
         scores,
-        frame=scores.frame.assign(row=sent_as),
-        refused=rows.refused,
+        students={**scores.students, "row": sent_as},
+        refusals=columns_of(rows.refused),
         rows_in=len(records),
         notes=(*scores.notes, *rows.notes),
     )

@@ -17,7 +17,6 @@ from sqlalchemy import ColumnElement, delete, false, func, insert, or_, select, 
 from sqlalchemy.orm import Session
 
 from dropout_risk.access import Principal, Reach
-from dropout_risk.plain import columns_of
 from dropout_risk.reasons import Reasons, divided
 from dropout_risk.scores import Scores
 from dropout_risk.store.audit import Access, append
@@ -97,9 +96,8 @@ class Told:
 
     Examples
     --------
-    >>> import pandas as pd
-    >>> frame = pd.DataFrame({"student_id": ["S1"], "risk": [0.5]})
-    >>> scores = Scores(frame, Reasons.of([[]]), [["grade"]], frame[:0], 1, "2022-07-08", None)
+    >>> students = {"student_id": ["S1"], "risk": [0.5]}
+    >>> scores = Scores(students, Reasons.of([[]]), [["grade"]], {"row": []}, 1, "2022-07-08", None)
     >>> Told.of(scores, lambda student: f"P-{student}").columns["pseudonym"]
     ['P-S1']
     >>> Told.of(scores, None).columns["data_gaps"]
@@ -113,7 +111,7 @@ class Told:
     @classmethod
     def of(cls, scores: Scores, named: Named | None) -> Self:
         """Return what is told of the students of a roster; `named` gives them their pseudonyms."""
-        columns = columns_of(scores.frame)
+        columns = {name: list(values) for name, values in scores.students.items()}
         named_so = {} if named is None else {"pseudonym": [named(student) for student in columns["student_id"]]}
         wordings = as_json(scores.reasons.wordings)
         told = {"reasons": _reasons_as_json(wordings, scores.reasons), "data_gaps": as_json(scores.gaps)}
