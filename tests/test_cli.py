@@ -13,6 +13,7 @@ import pytest
 from command_line import Run, run_command
 from trained_county import junior, trained
 
+from dropout_risk import __version__
 from dropout_risk.bundle import load_bundle, save_bundle
 from dropout_risk.cli import app
 from dropout_risk.registry import load_model, log_model
@@ -63,6 +64,10 @@ def flat(tmp_path: Path) -> Path:
     return path
 
 
+def test_the_version_is_that_of_the_package() -> None:
+    assert run_command("--version").out == f"{__version__}\n"
+
+
 def test_every_verb_has_help() -> None:
     verbs = {command.callback.__name__: command.callback.__doc__ for command in app.registered_commands}
     assert set(verbs) == {
@@ -76,6 +81,7 @@ def test_every_verb_has_help() -> None:
         "targets",
         "promote",
         "serve",
+        "backup",
     }
     assert all(verbs.values())
 

@@ -1,10 +1,12 @@
 """The command line of the store: keys, the audit, migrations, backup, for people and for machines."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from sqlalchemy import delete, text, update
 from stores import KINDS, new_store
 from test_store import COUNTY, keep, without_guard
 
+from dropout_risk import cli
 from dropout_risk.access import Principal
+from dropout_risk.bundle import load_bundle
 from dropout_risk.errors import SignInError
 from dropout_risk.store import runs
 from dropout_risk.store.audit import Access, verify
@@ -22,6 +26,8 @@ from dropout_risk.store.database import Database
 from dropout_risk.store.keys import Doorkeeper
 from dropout_risk.store.migrations import newest, prepare, revision_of
 from dropout_risk.store.schema import AuditLine
+
+DEMO = Path(__file__).parents[1] / "models/demo"
 
 
 @pytest.fixture(params=KINDS)
@@ -112,6 +118,8 @@ def test_keys_for_people(file: str) -> None:
     ],
 )
 def test_a_command_that_cannot_be_done_says_what_to_do(words: tuple[str, ...], code: int, said: str, file: str) -> None:
+    with closing(Database(file)) as database:
+        prepare(database)
     run = run_command(*words) if "--store" in words else on(file, *words)
     assert run.code == code, run.err
     assert said in run.err
@@ -184,8 +192,50 @@ def test_the_last_lines_are_shown(file: str) -> None:
 
 
 def test_nothing_is_shown_of_an_audit_without_lines(file: str) -> None:
+    with_lines(file, 0)
     assert told(file, "audit", "show") == []
     assert told(file, "audit", "verify")["lines"] == 0
+
+
+def test_what_is_done_with_a_store_on_the_command_line_leaves_a_line(url: str) -> None:
+    key = told(url, "keys", "create", "--role", "school", "--scope", "S1", "--label", "青石小学")
+    new = told(url, "keys", "rotate", key["id"])
+    on(url, "keys", "revoke", key["id"])
+    with closing(Database(url)) as database:
+        keep(database, COUNTY, "r1")
+    told(url, "store", "purge", "--day", "2023-01-14")
+    lines = told(url, "audit", "show")
+    assert [line["action"] for line in lines] == ["create_key", "rotate_key", "revoke_key", "score", "purge"]
+    by_hand = [line for line in lines if line["action"] != "score"]
+    assert {(line["role"], line["purpose"]) for line in by_hand} == {("admin", "upkeep")}
+    assert all(line["subject"].startswith("command line: ") for line in by_hand)
+    assert "role school, scope S1" in lines[0]["why"] and "青石" not in str(lines)
+    assert new["id"] in lines[1]["why"] and key["id"] in lines[2]["why"]
+    assert lines[-1]["students"] == 3
+    assert key["token"].rpartition("_")[2] not in str(lines)
+    assert told(url, "audit", "verify")["ok"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("keys", "list"),
+        ("keys", "rotate", "k"),
+        ("keys", "revoke", "k"),
+        ("audit", "verify"),
+        ("audit", "show"),
+        ("store", "purge"),
+        ("store", "backup", "copy.db"),
+    ],
+)
+def test_who_only_looks_at_a_store_makes_none(words: tuple[str, ...], url: str) -> None:
+    run = on(url, *words)
+    assert (run.code, run.out) == (7, "")
+    assert "There is no store at" in run.err and "root:" not in run.err
+    with closing(Database(url)) as database:
+        assert not database.is_sqlite or not Path(str(database.url.database)).exists()
+        if not database.is_sqlite:
+            assert revision_of(database) is None
 
 
 # The store -------------------------------------------------------------------------------------------
@@ -244,9 +294,62 @@ def test_a_copy_is_made_and_an_older_one_is_never_written_over(file: str, tmp_pa
 
 def test_a_store_in_postgresql_is_copied_by_its_own_tools(tmp_path: Path) -> None:
     with new_store("postgresql") as url:
+        with_lines(url)
         run = on(url, "store", "backup", tmp_path / "copy.db")
     assert run.code == 2
     assert "pg_dump" in run.err
+
+
+def test_a_backup_holds_all_that_a_service_needs(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, out = tmp_path / "own.toml", tmp_path / "nights/first"
+    settings.write_text(f'store = "{url}"\nmodel = "{DEMO}"\n', "utf-8")
+    monkeypatch.setenv("DROPOUT_RISK_SETTINGS", str(settings))
+    with_lines(url)
+    done = run_command("backup", out, "--json")
+    head = told(url, "audit", "verify")["head"]
+    assert json.loads(done.out) == {"copy": str(out), "audit_lines": 4, "head": head, "audit_ok": True}
+    copy = "store.db" if url.startswith("sqlite") else "store.dump"
+    names = {"SHA256SUMS", "audit.json", "model", "settings.toml", "versions.txt", copy}
+    assert {path.name for path in out.iterdir()} == names
+    assert out.stat().st_mode & 0o77 == 0
+    assert load_bundle(out / "model").digest == load_bundle(DEMO).digest
+    sums = dict(reversed(line.split("  ")) for line in (out / "SHA256SUMS").read_text("utf-8").splitlines())
+    assert sums.keys() == {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} - {"SHA256SUMS"}
+    assert all(sha256((out / name).read_bytes()).hexdigest() == digest for name, digest in sums.items())
+    if copy == "store.db":
+        assert told(f"sqlite:///{out}/store.db", "audit", "verify", "--head", head)["ok"]
+    again = run_command("backup", out)
+    assert again.code == 2 and "exists; give another name" in again.err
+
+
+def test_a_backup_that_cannot_be_made_whole_leaves_nothing(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DROPOUT_RISK_STORE", file)
+    monkeypatch.setenv("DROPOUT_RISK_MODEL", str(DEMO))
+    assert run_command("backup", tmp_path / "copy").code == 7  # there is no store
+    with_lines(file)
+    monkeypatch.setenv("DROPOUT_RISK_MODEL", str(tmp_path / "no-model"))
+    assert run_command("backup", tmp_path / "copy").code != 0
+    assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == []
+    monkeypatch.setenv("DROPOUT_RISK_MODEL", str(DEMO))
+    change(file, update(AuditLine).where(AuditLine.number == 2).values(students=99))
+    broken = run_command("backup", tmp_path / "copy")
+    assert broken.code == 7 and "tell the auditor" in broken.err
+    assert json.loads((tmp_path / "copy/audit.json").read_text("utf-8"))["ok"] is False  # it is evidence, and kept
+
+
+def test_several_processes_add_up_their_figures_without_being_told_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cli._FIGURES, raising=False)
+    with cli._figures_of(1):
+        assert cli._FIGURES not in os.environ
+    with cli._figures_of(2):
+        folder = Path(os.environ[cli._FIGURES])
+        assert folder.is_dir()
+    assert not folder.exists() and cli._FIGURES not in os.environ
+    monkeypatch.setenv(cli._FIGURES, "/elsewhere")
+    with cli._figures_of(2):
+        assert os.environ[cli._FIGURES] == "/elsewhere"
 
 
 def test_the_store_of_the_settings_is_used(file: str, monkeypatch: pytest.MonkeyPatch) -> None:

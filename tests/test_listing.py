@@ -14,6 +14,7 @@ from dropout_risk.capacity import Capacity
 from dropout_risk.county import check_county
 from dropout_risk.errors import SettingsError, TableError
 from dropout_risk.pipeline import Listing, score, support_list
+from dropout_risk.scores import TERM_DAYS
 from dropout_risk.synthetic import make_county
 
 CAPACITY = 40
@@ -306,7 +307,8 @@ def test_every_roster_row_is_listed_passed_over_or_refused(listing, scores):
     rows_in = (two_counties().as_read["enrolments"]["term"] == newest).sum()
     assert listing.targets.overall["students"] == len(scores[0])
     assert len(scores[0]) + len(listing.refused) == rows_in
-    assert listing.expires is None and listing.as_of == scores_day()
+    assert listing.as_of == scores_day()
+    assert (pd.Timestamp(listing.expires) - pd.Timestamp(listing.as_of)).days == TERM_DAYS
 
 
 def scores_day():

@@ -491,7 +491,7 @@ class TestStore:
     def test_a_model_becomes_challenger_then_champion(self, store, sound_bundle, frame):
         bundle = sound_bundle
         at = {"name": "term", "tracking_uri": store}
-        with pytest.raises(RegistryError, match="term"):
+        with pytest.raises(RegistryError, match="There is no model registry"):
             promote(**at)
         first = log_model(bundle, **at)
         assert (first.version, first.model_uri, first.digest) == ("1", "models:/term/1", bundle.digest)
@@ -788,3 +788,31 @@ def path_of(uri):
 
 def files_of(store):
     return [path for path in Path(store.removeprefix("sqlite:///")).parent.rglob("*") if path.is_file()]
+
+
+def test_a_registry_that_is_not_there_is_not_made_by_looking(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    looks = (
+        lambda: load_model(tracking_uri=uri),
+        lambda: registry.model_token(tracking_uri=uri),
+        lambda: promote(tracking_uri=uri, override_why="a test"),
+    )
+    for look in looks:
+        with pytest.raises(RegistryError, match="There is no model registry at .*dropout-risk train"):
+            look()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_registry_that_was_moved_gives_its_models(tmp_path):
+    bundle = load_bundle("models/demo")
+    before, after = tmp_path / "before", tmp_path / "after it"
+    before.mkdir()
+    log_model(bundle, tracking_uri=f"sqlite:///{before}/mlflow.db")
+    promote(tracking_uri=f"sqlite:///{before}/mlflow.db", override_why="a test")
+    before.rename(after)
+    uri = f"sqlite:///{after}/mlflow.db"
+    assert load_model(tracking_uri=uri).digest == bundle.digest
+    shutil.rmtree(after / "mlartifacts")
+    with pytest.raises(RegistryError):
+        load_model(tracking_uri=uri)

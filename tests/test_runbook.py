@@ -72,10 +72,14 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for version in (bundle, replace(bundle, created="2026-11-23")):
         log_model(version, tracking_uri=uri)
         promote(tracking_uri=uri, override_why="a test")
-    (folder / "settings.toml").write_text('store = "sqlite:///dropout-risk.db"\npoll_seconds = 1\n', "utf-8")
+    told = 'model = "models:/dropout-risk@champion"\nstore = "sqlite:///dropout-risk.db"\npoll_seconds = 1\n'
+    (folder / "settings.toml").write_text(told, "utf-8")
     tables = make_county(60, terms=2, seed=1)
     roster = {"tables": {name: columns_of(frame) for name, frame in tables.items() if len(frame)}}
     (folder / "roster.json").write_text(json.dumps(roster), "utf-8")
+    (folder / "roster").mkdir()
+    for name, frame in tables.items():
+        frame.to_csv(folder / f"roster/{name}.csv", index=False, date_format="%Y-%m-%d")
     return folder
 
 
@@ -131,9 +135,14 @@ def test_a_store_in_postgresql_is_copied_and_put_back(tmp_path: Path) -> None:
         for _ in range(3):
             runs.note(database, Access(who, "read_runs", who.may("read_runs")))
         pseudonym = runs.pseudonyms(database)("S1")
-        script = blocks("sh postgresql")
-        plain = {"STORE": full.replace("+psycopg", ""), "EMPTY_STORE": empty.replace("+psycopg", "")}
-        done = follow(script, tmp_path, **plain)
+        script = 'dropout-risk backup "$BACKUP"\n' + blocks("sh postgresql")
+        told = {
+            "DROPOUT_RISK_STORE": full,
+            "DROPOUT_RISK_MODEL": str(DEMO),
+            "BACKUP": "backup",
+            "EMPTY_STORE": empty.replace("+psycopg", ""),
+        }
+        done = follow(script, tmp_path, **told)
         assert done.returncode == 0, done.stderr[-3000:]
         assert "3 lines, all as they were written" in done.stdout
         restored = Database(empty)

@@ -17,6 +17,7 @@ from dropout_risk.schema import Tables
 from dropout_risk.scores import (
     NOT_SCORED,
     REFUSED_COLUMNS,
+    TERM_DAYS,
     coverage,
     expiry,
     gaps_in_language,
@@ -25,6 +26,7 @@ from dropout_risk.scores import (
     refused_rows,
     why_not_scored,
 )
+from dropout_risk.synthetic import make_county
 from dropout_risk.tables import make_tables
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -206,7 +208,14 @@ def test_the_order_of_rows_changes_no_cause(county, scored):
 def test_scores_expire_with_the_outcome_window(county):
     assert expiry(county.tables, DAY, 1) == str(term_end(NEXT_AUTUMN).date())
     assert expiry(county.tables, DAY, 2) == str(term_end(NEXT_SPRING).date())
-    assert expiry(county.tables, DAY, 3) is None
+    last = term_end(NEXT_SPRING)
+    for unknown in (1, 2):  # every score has a day on which it goes, whatever terms a roster brings
+        assert expiry(county.tables, DAY, 2 + unknown) == str((last + pd.Timedelta(days=unknown * TERM_DAYS)).date())
+
+
+def test_no_term_lasts_longer_than_a_score_whose_next_term_is_not_known():
+    terms = make_county(50, terms=12, seed=1)["terms"].sort_values("start")
+    assert terms["end"].diff().max() <= pd.Timedelta(days=TERM_DAYS)
 
 
 def test_gaps_are_the_labels_of_what_is_not_recorded():

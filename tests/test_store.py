@@ -482,6 +482,14 @@ def test_runs_are_listed_and_a_student_is_found_without_a_look_at_all_scores(sql
     assert found == {"SEARCH scores USING INDEX ix_scores_run_id_pseudonym (run_id=? AND pseudonym=?)"}
 
 
+def test_scores_without_a_day_of_expiry_go_a_year_after_theirs(database: Database) -> None:
+    keep(database, COUNTY, "r1")
+    with database.writing() as session:
+        session.execute(text("update runs set expires = null"))
+    assert runs.purge(database, "2023-07-08") == 0  # a year after the as-of date
+    assert runs.purge(database, "2023-07-09") == 3
+
+
 def test_runs_come_in_pages(database: Database) -> None:
     moments = [datetime(2022, 7, day, tzinfo=UTC) for day in (1, 2, 2, 3)]
     for number, at in enumerate(moments):

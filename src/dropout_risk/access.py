@@ -16,6 +16,8 @@ Role = Literal["school", "county", "province", "auditor", "admin"]
 Action = Literal[
     "score", "list", "read_student", "open_student", "read_runs", "read_model", "read_audit", "read_metrics"
 ]
+Upkeep = Literal["create_key", "rotate_key", "revoke_key", "purge"]
+"""What is done on the command line with a store; whoever may log in there may do it, and the audit says that it was."""
 Purpose = Literal["support", "planning", "correction", "test"]
 """What a child's data is used for; free text would carry names into the audit."""
 

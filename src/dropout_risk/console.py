@@ -79,7 +79,7 @@ DATES: dict["Lang", str] = {
     "en": "As of {as_of}; the scores expire on {expires}.",
     "zh": "评分日期 {as_of}；评分有效期至 {expires}。",
 }
-NEXT_END: dict["Lang", str] = {"en": "the end of the next term", "zh": "下学期末"}
+END: dict["Lang", str] = {"en": "the day that their outcome is known", "zh": "结果揭晓之日"}
 PLACE: dict["Lang", str] = {
     "en": "  school {school_id}, grade {grade:.0f}",
     "zh": "  学校 {school_id}，{grade:.0f} 年级",
@@ -97,7 +97,7 @@ BETWEEN: dict["Lang", str] = {"en": ", ", "zh": "、"}
 
 def print_scores(scores: "Scores", *, top: int, lang: "Lang") -> None:
     """Print the `top` students with their strongest reasons."""
-    answer(DATES[lang].format(as_of=scores.as_of, expires=scores.expires or NEXT_END[lang]))
+    answer(DATES[lang].format(as_of=scores.as_of, expires=scores.expires or END[lang]))
     key = "student_id" if "student_id" in scores.frame else "row"
     for row, reasons, gaps in zip(_rows(scores.frame.head(top)), scores.reasons, scores.gaps, strict=False):
         place = PLACE[lang].format(**row) if "school_id" in row else ""

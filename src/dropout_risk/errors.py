@@ -118,7 +118,8 @@ class MissingExtraError(DropoutRiskError, ImportError):
     @classmethod
     def of(cls, library: str, extra: str) -> "MissingExtraError":
         """Return the error for `library`, which the extra named `extra` installs."""
-        return cls(f"This needs {library}, which is not installed: pip install 'dropout-risk[{extra}]'.")
+        words = f"pip install 'dropout-risk[{extra}]', or '.[{extra}]' in a copy of the sources"
+        return cls(f"This needs {library}, which is not installed: {words}.")
 
 
 class GateError(DropoutRiskError):

@@ -274,7 +274,7 @@ class Listing:
     rising: pd.DataFrame
     refused: pd.DataFrame
     as_of: str
-    expires: str | None
+    expires: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 
@@ -145,7 +146,7 @@ def log_model(
     settings = {"kind": bundle.kind, "preset": bundle.preset, "horizon": bundle.horizon}
     params = {**bundle.model.get_params(), **settings} if params is None else params
     flat = _flat_figures(bundle.metrics if metrics is None else metrics)
-    with _client(tracking_uri) as client:
+    with _client(tracking_uri, new=True) as client:
         experiment_id = _experiment_id(client, experiment)
         run_id = client.create_run(experiment_id, run_name=f"{name} {bundle.version_label}").info.run_id
         try:
@@ -278,8 +279,9 @@ def load_model(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, tracking
     """
     if not str(uri).startswith("models:"):
         return load_bundle(uri)
+    named = _named(str(uri))
     with _client(tracking_uri) as client:
-        return _fetch(client, _find(client, str(uri)))
+        return _fetch(client, _find(client, named))
 
 
 def model_token(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, tracking_uri: str | None = None) -> str:
@@ -302,25 +304,31 @@ def model_token(uri: str | Path = f"models:/{MODEL_NAME}@{CHAMPION}", *, trackin
     """
     if not str(uri).startswith("models:"):
         return folder_token(uri)
+    named = _named(str(uri))
     with _client(tracking_uri) as client:
-        found = _find(client, str(uri))
+        found = _find(client, named)
     releases = _releases(found.tags)
     told = [found.name, found.version, found.tags.get("digest"), found.tags[releases[-1]] if releases else None]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
-def _find(client: Any, uri: str) -> Any:
-    """Return the model version that ``models:/…`` stands for."""
+def _named(uri: str) -> tuple[str, str | None, str | None]:
+    """Return name, alias and number of the model version that ``models:/…`` stands for."""
     parts = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/(\d+))", uri)
     if parts is None:
         raise RegistryError(f"{uri} is no model: write models:/name@alias or models:/name/version.")
     name, alias, number = parts.groups()
+    return str(name), alias, number
+
+
+def _find(client: Any, named: tuple[str, str | None, str | None]) -> Any:
+    name, alias, number = named
     return client.get_model_version_by_alias(name, alias) if alias else client.get_model_version(name, number)
 
 
 def _fetch(client: Any, found: Any) -> Bundle:
     """Return the bundle of a model version after checking every digest, with the record of its last release."""
-    location = client.get_model_version_download_uri(found.name, found.version)
+    location = _where_it_lies(client, client.get_model_version_download_uri(found.name, found.version))
     with tempfile.TemporaryDirectory() as folder:
         bundle = load_bundle(
             import_mlflow().artifacts.download_artifacts(
@@ -435,15 +443,24 @@ def _store(tracking_uri: str | None) -> str:
 
 
 @contextmanager
-def _client(tracking_uri: str | None) -> Iterator[Any]:
-    """Yield an MLflow client for one store; what MLflow refuses becomes a `RegistryError`."""
+def _client(tracking_uri: str | None, *, new: bool = False) -> Iterator[Any]:
+    """Yield an MLflow client for one store; what MLflow refuses becomes a `RegistryError`.
+
+    A database that is not there is made only where a `new` one is wanted: nobody finds a model in an empty one.
+    """
     mlflow = import_mlflow()
     uri = _store(tracking_uri)
+    database = _database_of(uri)
+    if not new and database is not None and not database.exists():
+        raise RegistryError(
+            f"There is no model registry at {uri}. Train a model (`dropout-risk train`), which makes one, or name the "
+            "one that is meant: --tracking-uri, or MLFLOW_TRACKING_URI."
+        )
     try:
         yield mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (mlflow.exceptions.MlflowException, OSError) as error:
         first, *_ = str(error).splitlines()
-        said = f"The model registry {uri} says: {first} Check its address and the name."
+        said = f"The model registry {uri} says: {first.rstrip('.')}. Check its address and the name."
         # From None: the original text may hold the password that is masked here.
         raise RegistryError(re.sub(r"(://[^/\s:@]*):[^/\s@]+@", r"\1:***@", said)) from None
 
@@ -462,9 +479,31 @@ def _experiment_id(client: Any, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    database = re.fullmatch(r"sqlite:///(.+)", client.tracking_uri)
-    beside = Path(database[1]).resolve().with_name("mlartifacts").as_uri() if database else None
+    database = _database_of(client.tracking_uri)
+    beside = _artifacts_beside(database).as_uri() if database else None
     return str(client.create_experiment(name, artifact_location=beside))
+
+
+def _database_of(uri: str) -> Path | None:
+    """Return the file of a store in SQLite, None for any other."""
+    found = re.fullmatch(r"sqlite:///(.+)", uri)
+    return Path(found[1]) if found else None
+
+
+def _artifacts_beside(database: Path) -> Path:
+    return database.resolve().with_name(_ARTIFACTS)
+
+
+_ARTIFACTS = "mlartifacts"
+
+
+def _where_it_lies(client: Any, location: str) -> str:
+    """Return where a model lies: MLflow keeps whole paths, and a registry that was moved has it beside its database."""
+    database, parts = _database_of(client.tracking_uri), Path(unquote(urlsplit(location).path)).parts
+    if database is None or not location.startswith("file:") or Path(*parts).exists() or _ARTIFACTS not in parts:
+        return location
+    moved = _artifacts_beside(database).joinpath(*parts[parts.index(_ARTIFACTS) + 1 :])
+    return moved.as_uri() if moved.exists() else location
 
 
 def _log_version(client: Any, bundle: Bundle, *, name: str, experiment_id: str, run_id: str) -> str:

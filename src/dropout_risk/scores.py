@@ -75,7 +75,8 @@ class Scores:
     rows_in
         Roster rows that came in; equals ``len(frame) + len(refused)``.
     as_of, expires
-        The day whose knowledge counts, and the end of the outcome window, after which the scores mean nothing.
+        The day whose knowledge counts, and the end of the outcome window, after which the scores mean nothing; None
+        for a flat table, whose days are not known.
     notes
         Sentences about the whole roster.
     """
@@ -192,11 +193,24 @@ def gaps_in_language(gaps: Sequence[str], said: Lang, lang: Lang) -> list[str]:
     return [labels.get(gap, gap) for gap in gaps]
 
 
-def expiry(tables: Tables, day: pd.Timestamp, horizon: int) -> str | None:
-    """Return the end of the outcome window, None when the next terms are not in the table yet."""
+TERM_DAYS = 200
+"""Days from the end of a term to the end of the next one, at most: from the first of July to the last of January."""
+
+
+def expiry(tables: Tables, day: pd.Timestamp, horizon: int) -> str:
+    """Return the end of the outcome window; where the next terms are not in the table yet, the latest that it can be.
+
+    Examples
+    --------
+    >>> from dropout_risk.synthetic import make_county
+    >>> tables = make_county(50, terms=2, seed=1)
+    >>> [expiry(tables, end, 1) for end in tables["terms"]["end"]]
+    ['2020-07-10', '2021-01-26']
+    """
     terms = Terms.of(tables)
-    window = terms.after(terms.at(day), horizon)
-    return str(terms.end(window[-1]).date()) if len(window) == horizon else None
+    window = [terms.at(day), *terms.after(terms.at(day), horizon)]
+    days = (horizon + 1 - len(window)) * TERM_DAYS
+    return str((terms.end(window[-1]) + pd.Timedelta(days=days)).date())
 
 
 REFUSED_COLUMNS = ["table", "file", "row", "student_id", "column", "value", "message"]

@@ -7,6 +7,9 @@ quick.
 
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +22,7 @@ from dropout_risk.cli.models import evaluate, promote, train
 from dropout_risk.cli.rosters import score, targets
 from dropout_risk.cli.store import audit, keys, store
 from dropout_risk.console import answer, print_scores, say, steps, to_json, write_listing, write_scores, yield_sentence
-from dropout_risk.errors import DropoutRiskError, MissingExtraError
+from dropout_risk.errors import DropoutRiskError, MissingExtraError, StoreError
 
 __all__ = ["app", "main"]
 
@@ -39,6 +42,23 @@ GRACE_SECONDS = 30
 """How long the service answers what it has begun when it is told to stop."""
 PULSE_SECONDS = 10
 """How long a process may be too busy to say that it is alive; it is also how long a dead one may go unnoticed."""
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from dropout_risk import __version__
+
+        answer(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -166,14 +186,54 @@ def serve(
     os.environ.setdefault("PYTHONWARNINGS", "ignore::UserWarning:multiprocessing.resource_tracker")
     load_settings()  # what is wrong with them is told here, and not by each process
     write_json_lines()
-    uvicorn.run(
-        "dropout_risk.service.app:from_environment",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_worker_healthcheck=PULSE_SECONDS,
-    )
+    with _figures_of(workers):
+        uvicorn.run(
+            "dropout_risk.service.app:from_environment",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_worker_healthcheck=PULSE_SECONDS,
+        )
+
+
+@contextmanager
+def _figures_of(workers: int) -> Iterator[None]:
+    """Let several processes add up their figures in a folder, a temporary one where none is named."""
+    if workers == 1 or _FIGURES in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="dropout-risk-figures-") as folder:
+        os.environ[_FIGURES] = folder
+        try:
+            yield
+        finally:
+            del os.environ[_FIGURES]
+
+
+_FIGURES = "PROMETHEUS_MULTIPROC_DIR"
+
+
+@app.command()
+def backup(
+    out: Annotated[Path, typer.Argument(help="Folder for the copy; it must not exist.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Copy all that the service needs to start anew elsewhere: store, audit, model, settings, versions."""
+    try:
+        from dropout_risk.service.backups import back_up_service
+        from dropout_risk.service.settings import load_settings
+    except ImportError as error:
+        raise MissingExtraError.of(error.name or "sqlalchemy", "serve") from error
+    with steps() as tell:
+        tell("copy")
+        verdict = back_up_service(load_settings(), out)
+    told = {"copy": str(out), "audit_lines": verdict.lines, "head": verdict.head, "audit_ok": verdict.ok}
+    answer(to_json(told) if as_json else f"Copied to {out}. Head of the audit (keep it elsewhere): {verdict.head}")
+    if not verdict.ok:
+        raise StoreError(
+            "The audit in the copy is not as it was written; keep the store as it is, and tell the auditor."
+        )

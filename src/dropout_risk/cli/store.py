@@ -13,6 +13,7 @@ from dropout_risk.console import answer, say, to_json
 from dropout_risk.errors import MissingExtraError, SettingsError, StoreError
 
 if TYPE_CHECKING:
+    from dropout_risk.access import Upkeep
     from dropout_risk.store.database import Database
     from dropout_risk.store.keys import NewKey
     from dropout_risk.store.schema import Key
@@ -34,20 +35,31 @@ KeyId = Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows 
 
 
 @contextmanager
-def _opened(url: str | None, *, ready: bool = True) -> Iterator["Database"]:
+def _opened(url: str | None, *, ready: bool = True, new: bool = False, quiet: bool = False) -> Iterator["Database"]:
+    """Give the store, ready for this version unless asked otherwise; one that is not there is made if it may be new."""
     try:
         from dropout_risk.service.settings import load_settings
         from dropout_risk.store.database import Database
-        from dropout_risk.store.migrations import prepare
+        from dropout_risk.store.migrations import existing, prepare
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "sqlalchemy", "serve") from error
     database = Database(url or load_settings().store)
     try:
+        if new and not quiet and not database.exists():
+            say(f"A new store is made: {database.shown}")
         if ready:
-            prepare(database)
+            prepare(database) if new else existing(database)
         yield database
     finally:
         database.close()
+
+
+def _note(database: "Database", action: "Upkeep", what: str, *, students: int = 0) -> None:
+    """Write down what was done here."""
+    from dropout_risk.store.audit import kept_up
+    from dropout_risk.store.runs import note
+
+    note(database, kept_up(action, what, students=students))
 
 
 # Keys ------------------------------------------------------------------------------------------------
@@ -65,10 +77,13 @@ def create_key(
     """Make a key and show it, once: only its hash is kept."""
     from dropout_risk.access import Role as Roles
 
-    with _opened(url) as database:
+    with _opened(url, new=True, quiet=as_json) as database:
         from dropout_risk.store.keys import create
 
-        _show_new(create(database, cast(Roles, role), scope or (), label=label, days=days), as_json)
+        made = create(database, cast(Roles, role), scope or (), label=label, days=days)
+        places = ", ".join(scope or ()) or "-"
+        _note(database, "create_key", f"The key {made.id} was made: role {role}, scope {places}.")
+    _show_new(made, as_json)
 
 
 @keys.command("rotate")
@@ -83,7 +98,9 @@ def rotate_key(
     with _opened(url) as database:
         from dropout_risk.store.keys import rotate
 
-        _show_new(rotate(database, key, overlap_days=overlap, days=days), as_json)
+        made = rotate(database, key, overlap_days=overlap, days=days)
+        _note(database, "rotate_key", f"The key {made.id} was made in the place of {key}.")
+    _show_new(made, as_json)
 
 
 @keys.command("revoke")
@@ -93,6 +110,7 @@ def revoke_key(key: KeyId, url: Url = None, as_json: options.AsJson = False) -> 
         from dropout_risk.store.keys import revoke
 
         revoke(database, key)
+        _note(database, "revoke_key", f"The key {key} was revoked.")
     _say_done(f"The key {key} does not count any more.", as_json, id=key, state="revoked")
 
 
@@ -151,6 +169,8 @@ def verify_audit(
     with _opened(url) as database:
         from dropout_risk.store.audit import verify
 
+        if not as_json:
+            say(f"Store: {database.shown}")
         verdict = verify(database, known_head=head)
     if as_json:
         answer(
@@ -179,8 +199,9 @@ def show_audit(
     if as_json:
         answer(to_json(held))
         return
+    say("  ".join(_SHOWN))
     for line in held:
-        answer("  ".join(str(line[name]) for name in _SHOWN if line[name] is not None))
+        answer("  ".join("-" if line[name] is None else str(line[name]) for name in _SHOWN))
 
 
 _SHOWN = ("number", "at", "subject", "role", "action", "purpose", "students", "allowed", "why", "run_id")
@@ -244,6 +265,7 @@ def purge_store(
         from dropout_risk.store.runs import purge
 
         count = purge(database, until, replays_before=moment - timedelta(days=answers_after_days))
+        _note(database, "purge", f"Scores that had expired before {until} were removed.", students=count)
     _say_done(
         f"{count:,} scores that had expired before {until} were removed.", as_json, scores=count, expired_before=until
     )

@@ -53,7 +53,7 @@ SCORE_REQUESTS: dict[str, dict[str, Any]] = {
 SCORE_ANSWER: dict[str, Any] = {
     "run_id": "0d5f8a1c4b7e42f29c3a6d8e1f2b4c60",
     "as_of": "2022-07-08",
-    "expires": None,
+    "expires": "2023-01-13",
     "rows_in": 2,
     "scored": 1,
     "refused_count": 1,

@@ -4,15 +4,18 @@ Each line holds the hash of the line before it. Who can write to the database co
 the newest hash is logged and shown: kept elsewhere, it proves that the lines up to it are those that were written.
 """
 
+import getpass
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Literal
 
 from sqlalchemy import Connection, insert, select
 
-from dropout_risk.access import Action, Decision, Principal, Purpose
+from dropout_risk.access import Action, Decision, Principal, Purpose, Upkeep
 from dropout_risk.store.database import Database
 from dropout_risk.store.schema import AuditLine
 
@@ -35,9 +38,9 @@ class Access:
     """
 
     principal: Principal
-    action: Action
+    action: Action | Upkeep
     decision: Decision
-    purpose: Purpose = "support"
+    purpose: Purpose | Literal["upkeep"] = "support"
     students: int = 0
     run_id: str | None = None
     pseudonym: str | None = None
@@ -45,6 +48,19 @@ class Access:
     data_digest: str | None = None
     seconds: float = 0.0
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def kept_up(action: Upkeep, what: str, *, students: int = 0) -> Access:
+    """Return the line for what was done on the command line, by the user who is logged in there.
+
+    Examples
+    --------
+    >>> kept_up("revoke_key", "The key k1 was revoked.").decision.why
+    'The key k1 was revoked.'
+    """
+    user = os.environ.get("SUDO_USER") or getpass.getuser()
+    who = Principal(f"command line: {user}"[:200], "admin")
+    return Access(who, action, Decision(True, what), purpose="upkeep", students=students)
 
 
 def append(connection: Connection, access: Access) -> AuditLine:

@@ -79,6 +79,15 @@ class Database:
         except ModuleNotFoundError as error:
             raise MissingExtraError.of(error.name or "psycopg", "postgres") from error
 
+    @property
+    def shown(self) -> str:
+        """The address without its password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def exists(self) -> bool:
+        """Return whether there is a file; PostgreSQL is asked, and does not make what is not there."""
+        return not self.is_sqlite or Path(str(self.url.database)).exists()
+
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """Give a session that sees one state of the store."""

@@ -5,7 +5,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from itertools import repeat
 from typing import Any, NamedTuple, Self
 
@@ -228,10 +228,12 @@ def answer_of(database: Database, subject: str, idempotency_key: str) -> Answer 
 def purge(database: Database, today: str, *, replays_before: datetime | None = None) -> int:
     """Remove the scores of runs that have expired before `today` (ISO) and old answers; return how many scores.
 
+    Those without a day of expiry, as earlier versions could keep them, go a year after their as-of date.
     The runs and the audit stay: they hold no child.
     """
     with database.writing() as session:
-        old = select(Run.id).where(Run.expires < today)
+        year_before = str(date.fromisoformat(today) - timedelta(days=365))
+        old = select(Run.id).where(func.coalesce(Run.expires < today, Run.as_of < year_before))
         session.execute(delete(Replay).where(Replay.run_id.in_(old)))
         if replays_before is not None:
             session.execute(delete(Replay).where(Replay.at < replays_before))

@@ -73,6 +73,23 @@ def prepare(database: Database) -> None:
         )
 
 
+def existing(database: Database) -> Database:
+    """Return a store that has tables; one that is only looked at is never made.
+
+    Raises
+    ------
+    StoreError
+        If there is none, or it is of another version.
+    """
+    if not database.exists() or revision_of(database) is None:
+        raise StoreError(
+            f"There is no store at {database.shown}. Give the address of the one that is meant (--store, or the "
+            "settings of the service); `dropout-risk keys create` and the service make a new one."
+        )
+    prepare(database)
+    return database
+
+
 def _before(revision: str | None) -> list[str]:
     """Return the revisions that a store can go back to, the nearest first."""
     if revision is None:
