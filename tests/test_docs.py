@@ -123,4 +123,4 @@ def test_readme_shell_runs(tmp_path: Path) -> None:
     assert scored["rows_in"] == scored["scored"] + scored["refused_count"] > scored["scored"] > 2_000
     listed = json.loads(re.findall(r'^(?:\{.*?\})?(\{"run_id".*?\})\d* lines', done.stdout, flags=re.M | re.S)[0])
     assert len(listed["students"]) == 15
-    assert "2 lines, all as they were written" in done.stdout
+    assert "3 lines, all as they were written" in done.stdout
