@@ -576,6 +576,13 @@ def test_what_is_kept_is_what_was_told(database: Database) -> None:
     assert found["pseudonym"].tolist() == list(map(named, given.students["student_id"]))
 
 
+def test_scores_for_which_there_is_no_reason_are_kept(database: Database) -> None:
+    given = replace(scores(TWO_COUNTIES), reasons=Reasons.of([[], [], []]))
+    runs.keep(database, run_of(PROVINCE, "r1"), told(database, given), access(PROVINCE))
+    assert runs.scores_of(database, PROVINCE, "r1")["reasons"].tolist() == [[], [], []]
+    assert history(database, PROVINCE, "G1")[0].reasons == []
+
+
 def test_signs_that_mean_something_to_a_database_are_kept_as_they_are(database: Database) -> None:
     ids = {"\\N": ("\t", "C1"), "\\.": ("a\tb", "C1"), "x\n\\x": ('"', "C1"), "": ("''", "C1"), "%s?": (";--", "C1")}
     runs.keep(database, run_of(COUNTY, "r1"), told(database, scores(ids)), access(COUNTY))

@@ -128,6 +128,8 @@ class Database:
 
         To ready them one by one, as for other statements, costs more than to keep them.
         """
+        if not rows:
+            return
         names = ", ".join(columns)
         if self.is_sqlite:
             marks = ", ".join("?" * len(columns))
