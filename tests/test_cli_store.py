@@ -20,6 +20,7 @@ from dropout_risk import cli
 from dropout_risk.access import Principal
 from dropout_risk.bundle import load_bundle
 from dropout_risk.errors import SignInError
+from dropout_risk.service import backups
 from dropout_risk.store import runs
 from dropout_risk.store.audit import Access, verify
 from dropout_risk.store.database import Database
@@ -320,6 +321,24 @@ def test_a_backup_holds_all_that_a_service_needs(url: str, tmp_path: Path, monke
         assert told(f"sqlite:///{out}/store.db", "audit", "verify", "--head", head)["ok"]
     again = run_command("backup", out)
     assert again.code == 2 and "exists; give another name" in again.err
+
+
+def test_the_head_of_a_backup_is_in_it_whatever_is_written_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump = backups._dump
+
+    def while_the_service_goes_on(database: Database, out: Path) -> None:
+        dump(database, out)
+        runs.note(database, Access(COUNTY, "list", COUNTY.may("list")))
+
+    monkeypatch.setattr(backups, "_dump", while_the_service_goes_on)
+    monkeypatch.setenv("DROPOUT_RISK_MODEL", str(DEMO))
+    with new_store("postgresql") as url:
+        monkeypatch.setenv("DROPOUT_RISK_STORE", url)
+        with_lines(url)
+        assert json.loads(run_command("backup", tmp_path / "copy", "--json").out)["audit_lines"] == 4
+        assert told(url, "audit", "verify")["lines"] == 5
 
 
 def test_a_backup_that_cannot_be_made_whole_leaves_nothing(

@@ -173,9 +173,7 @@ def verify_audit(
             say(f"Store: {database.shown}")
         verdict = verify(database, known_head=head)
     if as_json:
-        answer(
-            to_json({"ok": verdict.ok, "lines": verdict.lines, "head": verdict.head, "faults": list(verdict.faults)})
-        )
+        answer(to_json(verdict.to_dict()))
     else:
         for fault in verdict.faults:
             answer(fault)

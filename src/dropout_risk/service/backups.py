@@ -5,12 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from hashlib import sha256
 from importlib.metadata import distributions
 from pathlib import Path
-from secrets import token_hex
 
 from dropout_risk.bundle import save_bundle
 from dropout_risk.errors import SettingsError, StoreError
@@ -19,6 +17,7 @@ from dropout_risk.service.settings import SETTINGS_FILE, Settings
 from dropout_risk.store.audit import Verdict, verify
 from dropout_risk.store.database import Database, back_up
 from dropout_risk.store.migrations import existing
+from dropout_risk.tables import atomic_path
 
 SUMS = "SHA256SUMS"
 
@@ -39,7 +38,7 @@ def back_up_service(settings: Settings, out: Path) -> Verdict:
     Returns
     -------
     Verdict
-        What a check of the audit has found, of the copy where it is a file that can be read.
+        What a check of the audit has found; its head is in the copy.
 
     Raises
     ------
@@ -50,20 +49,13 @@ def back_up_service(settings: Settings, out: Path) -> Verdict:
     RegistryError, BundleError
         If the model cannot be had.
     """
-    with _new_folder(out) as folder, closing(existing(Database(settings.store))) as database:
-        if database.is_sqlite:
-            back_up(database, folder / "store.db")
-            with closing(Database(f"sqlite:///{folder}/store.db")) as copy:
-                verdict = verify(copy)
-                copy.write_through()
-            for left in folder.glob("store.db-*"):
-                left.unlink()
-        else:
-            _dump(database, folder / "store.dump")
-            verdict = verify(database)
+    if out.exists():
+        raise SettingsError(f"{out} exists; give another name, such as one with the day in it.")
+    with atomic_path(out) as folder, closing(Database(settings.store)) as database:
+        folder.mkdir(mode=0o700)
+        verdict = _copy_store(existing(database), folder)
         save_bundle(load_model(settings.model, tracking_uri=settings.tracking_uri), folder / "model")
-        told = {"ok": verdict.ok, "lines": verdict.lines, "head": verdict.head, "faults": list(verdict.faults)}
-        (folder / "audit.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+        (folder / "audit.json").write_text(json.dumps(verdict.to_dict(), indent=1) + "\n", "utf-8")
         (folder / "versions.txt").write_text(_versions(), "utf-8")
         if file := os.environ.get(SETTINGS_FILE):
             shutil.copyfile(file, folder / "settings.toml")
@@ -71,19 +63,19 @@ def back_up_service(settings: Settings, out: Path) -> Verdict:
     return verdict
 
 
-@contextmanager
-def _new_folder(out: Path) -> Iterator[Path]:
-    """Give a folder beside `out`, open to its owner only, that becomes `out` when all went well."""
-    if out.exists():
-        raise SettingsError(f"{out} exists; give another name, such as one with the day in it.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_name(f".{out.name}.{token_hex(4)}")
-    fresh.mkdir(mode=0o700)
-    try:
-        yield fresh
-        fresh.rename(out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+def _copy_store(database: Database, folder: Path) -> Verdict:
+    """Copy a store, and check an audit whose lines are all in the copy: others may be written meanwhile."""
+    if not database.is_sqlite:
+        verdict = verify(database)
+        _dump(database, folder / "store.dump")
+        return verdict
+    back_up(database, folder / "store.db")
+    with closing(Database(f"sqlite:///{folder}/store.db")) as copy:
+        verdict = verify(copy)
+        copy.write_through()
+    for left in folder.glob("store.db-*"):
+        left.unlink()
+    return verdict
 
 
 def _dump(database: Database, out: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, insert, select
 
@@ -114,6 +114,10 @@ class Verdict:
     lines: int
     head: str
     faults: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was found as plain values for JSON."""
+        return {"ok": self.ok, "lines": self.lines, "head": self.head, "faults": list(self.faults)}
 
     @property
     def ok(self) -> bool:
